@@ -1,0 +1,68 @@
+/* db: the small SQL interface that every store uses. SQLite today; PostgreSQL fits behind it.
+ *
+ * SQL stays within what both speak: $1 parameters, ON CONFLICT, no AUTOINCREMENT, ids made by their
+ * owner. Two words in DDL are replaced per backend: ${key} (INTEGER PRIMARY KEY: a 64-bit row
+ * number) and
+ * ${clustered} (WITHOUT ROWID: rows live in the primary key's tree).
+ *
+ * A db_t belongs to one thread at a time. Results: RESULT_FULL (disk full: roll back, try again
+ * later), RESULT_IO (stop the process), RESULT_INVALID (our SQL is wrong: a bug), RESULT_EXISTS
+ * (constraint). */
+#ifndef PROVISOR_DB_H
+#define PROVISOR_DB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+
+typedef struct db_t db_t;
+typedef struct db_stmt_t db_stmt_t;
+
+typedef enum {
+    DB_READ,  /* read only; the file must exist */
+    DB_WRITE, /* read and write; made with mode 0600 when missing */
+} db_mode_t;
+
+/* WAL, synchronous=FULL, foreign keys off, busy timeout 5 s, no automatic checkpoint inside a
+ * commit (db_checkpoint). */
+result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault) MUST_CHECK;
+/* Ends every statement of it. */
+void db_close(db_t **db);
+
+/* Any number of statements without parameters, for DDL. */
+result_t db_exec(db_t *db, const char *sql, fault_t *fault) MUST_CHECK;
+/* A statement prepared once and kept until db_close: the same text gives the same statement back,
+ * reset and with nothing bound. Panics when the SQL is wrong. */
+db_stmt_t *db_stmt(db_t *db, const char *sql);
+
+/* Parameters from 1. Slices must stay valid until the statement is stepped for the last time. */
+void db_bind_int(db_stmt_t *stmt, int n, int64_t value);
+void db_bind_text(db_stmt_t *stmt, int n, slice_t value); /* {NULL, 0} binds NULL */
+void db_bind_blob(db_stmt_t *stmt, int n, slice_t value); /* {NULL, 0} binds NULL */
+/* One row: RESULT_OK; no (more) rows: RESULT_NOT_FOUND, and the statement is reset. */
+result_t db_step(db_stmt_t *stmt) MUST_CHECK;
+/* Steps to the end and resets; for statements that give no rows. */
+result_t db_run(db_stmt_t *stmt) MUST_CHECK;
+/* Ends reading early; every db_step loop that does not end by RESULT_NOT_FOUND needs it. */
+void db_reset(db_stmt_t *stmt);
+/* Columns from 0 of the current row; slices live until the next step. NULL is 0 or {NULL, 0}. */
+int64_t db_int(db_stmt_t *stmt, int column);
+slice_t db_slice(db_stmt_t *stmt, int column);
+/* Rows changed by the last INSERT, UPDATE or DELETE. */
+int64_t db_changes(const db_t *db);
+
+result_t db_begin(db_t *db) MUST_CHECK;
+/* Durable (fsynced) when it returns RESULT_OK. */
+result_t db_commit(db_t *db) MUST_CHECK;
+void db_rollback(db_t *db);
+/* Changes when another connection has committed (PRAGMA data_version). */
+result_t db_data_version(db_t *db, int64_t *ret_version) MUST_CHECK;
+/* Moves the WAL into the file as far as readers allow; never waits for them. */
+result_t db_checkpoint(db_t *db) MUST_CHECK;
+/* Text of the last failure on this connection, for logs. */
+const char *db_error(const db_t *db);
+/* Bytes of file, WAL and shared memory index together. */
+int64_t db_size_bytes(const db_t *db);
+
+#endif

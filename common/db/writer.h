@@ -1,0 +1,47 @@
+/* writer: the thread that commits, so that the event loop never waits for the disk.
+ *
+ * At most one batch is with the thread; while it runs the owner collects the next one. That is
+ * group commit: one fsync for all that arrived while the last one ran.
+ *
+ *     on input:  add to self->next; if (writer_idle (w)) { hand = TAKE (self->next); writer_submit
+ * (w, hand); } done:      answer what was committed, destroy the batch; submit the next one if
+ * there is one
+ *
+ * A full disk is waited out on the thread: the same batch is tried again each second, and on_full
+ * tells the loop when that begins and ends. Any other failure ends in on_failed, after which
+ * nothing is ever committed: the owner stops the process. */
+#ifndef PROVISOR_WRITER_H
+#define PROVISOR_WRITER_H
+
+#include <czmq.h>
+
+#include "common/db/db.h"
+
+typedef struct {
+    /* On the writer's thread, inside a transaction: writes the batch. It is called again with the
+     * same batch after a rollback, so it must not change what it reads. RESULT_OK commits. */
+    result_t (*apply)(void *owner, db_t *db, void *batch);
+    /* On the loop's thread, after the commit. The batch is the owner's again. */
+    void (*done)(void *owner, void *batch);
+    /* On the loop's thread: the disk is full (true), is not any more (false). */
+    void (*on_full)(void *owner, bool full);
+    /* On the loop's thread: RESULT_IO or worse; text says what. */
+    void (*on_failed)(void *owner, result_t result, const char *text);
+} writer_calls_t;
+
+typedef struct writer_t writer_t;
+
+/* db is the thread's until writer_destroy. owner is passed to the calls. */
+writer_t *writer_new(zloop_t *loop, db_t *db, const writer_calls_t *calls, void *owner);
+/* Waits for the batch that is with the thread (its done is not called any more) and ends it. A
+ * batch that waits for room on the disk is given up. */
+void writer_destroy(writer_t **writer);
+/* May a batch be submitted? */
+bool writer_idle(const writer_t *writer);
+/* Requires writer_idle (). The batch is the thread's until done. */
+void writer_submit(writer_t *writer, void *batch);
+/* Waits on the calling (loop) thread until the current batch is committed and calls done; for the
+ * drain at the end. RESULT_TIMEOUT after timeout_ms. */
+result_t writer_wait(writer_t *writer, int64_t timeout_ms) MUST_CHECK;
+
+#endif

@@ -1,0 +1,44 @@
+/* endpoint: sockets with every option said explicitly, and peers found by name.
+ *
+ * Every socket gets HWM, MAXMSGSIZE, LINGER 0, reconnect interval (50 ms .. 2 s), heartbeat
+ * (5 s, timeout 15 s) and TCP keep-alive; a socket that sends also IMMEDIATE where losing a queued
+ * message to a dead peer would cost a time-out (PUSH, DEALER). Non-blocking use: callers pass
+ * ZMQ_DONTWAIT. A host name that resolves to several addresses is several peers; names are resolved
+ * on a thread of its own at the start and every 5 s. */
+#ifndef PROVISOR_ENDPOINT_H
+#define PROVISOR_ENDPOINT_H
+
+#include <czmq.h>
+
+#include "common/service/config.h"
+
+typedef struct {
+    int type;              /* ZMQ_PULL, ... */
+    int hwm;               /* messages, both directions; ROUTER and PUB per peer */
+    int64_t max_msg_bytes; /* 0: not limited (trusted inner sockets still set one) */
+} endpoint_options_t;
+
+/* Binds. RESULT_LOCKED: the port is in use; RESULT_INVALID: malformed, or not loopback while
+ * trusted_network is 0. The fault names the key and the way out. */
+result_t endpoint_bind(const config_t *config, const char *section, const char *key,
+                       const endpoint_options_t *options, zsock_t **ret_socket,
+                       fault_t *fault) MUST_CHECK;
+
+typedef struct endpoint_peers_t endpoint_peers_t;
+
+/* Connects a socket to every endpoint of the (space separated) list and keeps it connected to what
+ * their names resolve to: new addresses are connected, vanished ones disconnected. The socket is
+ * ret_socket, owned by the peers object. */
+result_t endpoint_connect(zloop_t *loop, const char *list, const endpoint_options_t *options,
+                          endpoint_peers_t **ret_peers, fault_t *fault) MUST_CHECK;
+zsock_t *endpoint_socket(endpoint_peers_t *peers);
+/* How many addresses it is told to be connected to (not: how many answer). */
+size_t endpoint_count(const endpoint_peers_t *peers);
+void endpoint_peers_destroy(endpoint_peers_t **peers);
+
+/* One process, one question: connects, sends one frame, waits for one frame. For the command line.
+ * RESULT_TIMEOUT when nothing answered in timeout_ms. */
+result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms,
+                      buf_t *ret_answer) MUST_CHECK;
+
+#endif

@@ -1,0 +1,59 @@
+/* service: what all four processes do alike: flags, configuration, signals, drain, control socket.
+ *
+ *     int main (int argc, char **argv) { return service_main (argc, argv, &emitter_spec); }
+ *
+ * Flags: --config FILE --data DIR --check --version --help. SIGTERM and SIGINT drain: drain () is
+ * called once, then drained () is asked each 20 ms until true or provisor.stop_deadline, then
+ * destroy (), exit 0. SIGHUP reloads. Exit codes: 0 stopped in order; 64 usage; 78 configuration;
+ * 75 store or port in use; 70 stopped by a failure while running (service_fail). */
+#ifndef PROVISOR_SERVICE_H
+#define PROVISOR_SERVICE_H
+
+#include <czmq.h>
+
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/service/config.h"
+
+typedef struct service_t service_t;
+
+/* One operation of the control socket: reads the question, writes members into the answer's
+ * object (which already has "ok":true), or returns a result other than OK and a fault. */
+typedef struct {
+    const char *op;
+    result_t (*answer)(void *self, const json_tree_t *question, json_writer_t *w, fault_t *fault);
+} service_op_t;
+
+typedef struct {
+    const char *name; /* "emitter"; also the configuration's section */
+    const char *help; /* printed by --help above the flags */
+    /* Opens stores and sockets, registers with the loop. The fault says what is wrong and what to
+     * do. */
+    result_t (*create)(service_t *service, void **ret_self, fault_t *fault);
+    void (*destroy)(void **self);
+    /* Stops taking in. May be NULL. */
+    void (*drain)(void *self);
+    /* Is everything handed on? NULL: at once. */
+    bool (*drained)(void *self);
+    /* SIGHUP: the new configuration is in place (only keys marked reload differ). May be NULL. */
+    void (*reload)(void *self);
+    /* Members of the "stats" object; also "ready": false with "why" when it cannot work. */
+    void (*stats)(void *self, json_writer_t *w);
+    /* True when it can do its work now; otherwise ret_why (at least 128 bytes) says what is
+     * missing. */
+    bool (*ready)(void *self, char *ret_why, size_t size);
+    const service_op_t *ops; /* beyond ping, stats, drain; ends with {NULL} */
+} service_spec_t;
+
+int service_main(int argc, char **argv, const service_spec_t *spec);
+
+/* For services */
+zloop_t *service_loop(service_t *service);
+const config_t *service_config(const service_t *service);
+const log_t *service_log(const service_t *service);
+/* Chosen at random at each start, positive. */
+int64_t service_boot(const service_t *service);
+/* Cannot go on (failed fsync, store corrupt): logs at error and ends the loop; exit code 70. */
+void service_fail(service_t *service, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,136 @@
+/* lanes: which delivery may start next. Pure: knows no socket, no store, no clock.
+ *
+ * A delivery is (event, handler). Per handler and object there is a lane: its deliveries start in
+ * the order of seq, and the next starts only after the one before has its final outcome (P4).
+ * Per handler: a window of requests in flight, a rate limit, a circuit (breaker.h). One global
+ * bound, shared in turn by the handlers that are ready; a handler whose last requests timed out
+ * holds one slot.
+ *
+ * Memory holds for each lane its head and at most LANES_KEEP deliveries in all; later ones are
+ * counted and stay in the store. When a lane has used up what memory holds and the count says that
+ * there is more, on_refill is called and the owner answers with lanes_refill (at once or later; the
+ * lane waits). A lane with one waiting delivery costs at most 100 bytes in all.
+ *
+ *     lanes_add (lanes, &event, targets, n, now)          an event came into custody
+ *     while (lanes_take (lanes, now, &delivery)) send (&delivery);
+ *     lanes_done (lanes, &delivery, &verdict, now)        its exchange ended; then take again
+ *     timer at lanes_due_ms (lanes)                       then take again
+ */
+#ifndef PROVISOR_LANES_H
+#define PROVISOR_LANES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/json.h"
+#include "services/deliverer/breaker.h"
+
+enum { LANES_KEEP = 4 };
+
+/* Times are monotonic ms unless named wall. */
+typedef struct {
+    int64_t id;
+    int window;      /* requests in flight */
+    int64_t rate;    /* requests per second, 0: not limited (token bucket, burst = max (1, rate)) */
+    int64_t hold_ms; /* a head that has been retried longer than this is set aside; -1: never */
+    bool paused;     /* disabled, suspended: parks */
+    breaker_settings_t breaker;
+} lanes_handler_t;
+
+typedef struct {
+    int64_t seq; /* of the event in the store: order of custody */
+    int64_t handler_id;
+    uint64_t object;       /* lane key; unordered deliveries have one of their own */
+    int attempts;          /* made so far */
+    int64_t first_wall_ms; /* when the first attempt started; 0: none yet */
+    void *event;           /* the owner's; NULL: it is only in the store */
+    bool probe;            /* taken as the probe of an open circuit */
+    uint32_t lane;         /* lanes' own */
+    uint32_t flight;       /* lanes' own */
+} lanes_delivery_t;
+
+typedef struct {
+    int64_t handler_id;
+    uint64_t object;
+    int64_t priority;
+} lanes_target_t;
+
+typedef enum {
+    LANES_FINAL, /* delivered, exhausted, cancelled: the lane goes on */
+    LANES_RETRY, /* waits at the head until due_ms */
+    LANES_BACK,  /* was not tried after all (drain, handler paused meanwhile): due at once, no
+                    attempt used */
+} lanes_next_t;
+
+typedef enum { LANES_HEALTHY, LANES_UNHEALTHY, LANES_NEUTRAL } lanes_health_t; /* for the circuit */
+
+typedef struct {
+    lanes_next_t next;
+    int64_t due_ms; /* LANES_RETRY */
+    lanes_health_t health;
+    bool
+        timed_out; /* the deadline passed: the handler falls to one slot until a request does not */
+} lanes_verdict_t;
+
+typedef struct {
+    /* The lane has more in the store, all with seq > after_seq: answer with lanes_refill. */
+    void (*on_refill)(void *owner, int64_t handler_id, uint64_t object, int64_t after_seq);
+    /* A delivery that memory held is not held any more (its event pointer is given up). */
+    void (*on_release)(void *owner, void *event);
+    /* The circuit of a handler opened or closed. */
+    void (*on_circuit)(void *owner, int64_t handler_id, breaker_state_t state);
+} lanes_calls_t;
+
+typedef struct lanes_t lanes_t;
+
+lanes_t *lanes_new(int global_max, const lanes_calls_t *calls, void *owner);
+void lanes_destroy(lanes_t **lanes);
+void lanes_set_global_max(lanes_t *lanes, int global_max);
+/* Adds a handler or changes its settings; what waits follows from the next take on. */
+void lanes_set_handler(lanes_t *lanes, const lanes_handler_t *settings);
+
+/* A new event with all its deliveries. Gates by priority: a delivery starts when every one of a
+ * lower number of this event has had its first attempt, or could not start when it came (lane busy,
+ * window, rate, circuit, paused), and at the latest priority_wait_ms from now (0: no gates). For
+ * each target, ret_kept (may be NULL) says whether memory holds it (and so the event pointer, until
+ * on_release). */
+void lanes_add(lanes_t *lanes, int64_t seq, void *event, const lanes_target_t *targets, size_t n,
+               int64_t priority_wait_ms, int64_t now_ms, bool *ret_kept);
+/* At the start and for a lane that was never seen: one lane with its head and how many it has.
+ * due_ms as in a retry; 0: now. */
+void lanes_restore(lanes_t *lanes, const lanes_delivery_t *head, int64_t due_ms, int64_t count);
+/* Answer to on_refill: n >= 1 deliveries of this lane in order of seq, continuing after after_seq.
+ */
+void lanes_refill(lanes_t *lanes, int64_t handler_id, uint64_t object,
+                  const lanes_delivery_t *deliveries, size_t n, int64_t now_ms);
+
+/* The next delivery that may start now; false when there is none. It counts as in flight until
+ * lanes_done. */
+bool lanes_take(lanes_t *lanes, int64_t now_ms, lanes_delivery_t *ret_delivery);
+void lanes_done(lanes_t *lanes, const lanes_delivery_t *delivery, const lanes_verdict_t *verdict,
+                int64_t now_ms);
+/* When lanes_take may give something without anything else happening; -1: never. */
+int64_t lanes_due_ms(const lanes_t *lanes, int64_t now_ms);
+
+/* Takes a waiting delivery out (the owner deleted its row). False: it is in flight; the owner
+ * finishes it when its exchange ends. */
+bool lanes_drop(lanes_t *lanes, int64_t handler_id, uint64_t object, int64_t seq, int64_t now_ms);
+/* Forgets everything that waits for the handler; what is in flight stays until lanes_done. */
+void lanes_drop_handler(lanes_t *lanes, int64_t handler_id);
+/* Makes waiting heads due now: one object's lane (object != 0) or all lanes of the handler; also
+ * asks an open circuit to probe at once. Returns how many. */
+size_t lanes_hurry(lanes_t *lanes, int64_t handler_id, uint64_t object, int64_t now_ms);
+
+size_t lanes_in_flight(const lanes_t *lanes);
+/* What is waiting or in flight for one handler. */
+typedef struct {
+    int64_t pending;
+    int64_t lanes;
+    int64_t blocked_lanes; /* whose head waits for a retry */
+    int64_t in_flight;
+    breaker_state_t circuit;
+} lanes_stats_t;
+void lanes_stats(const lanes_t *lanes, int64_t handler_id, lanes_stats_t *ret_stats);
+
+#endif
