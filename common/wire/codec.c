@@ -80,7 +80,7 @@ static result_t read_type(slice_t data, size_t *at, announced_t *ret_announced)
     unsigned char type = (unsigned char)data.data[(*at)++];
     if (type == 0xc1)
         return RESULT_INVALID;
-    if (type >= 0xc4 && length_bytes[type < 0xe0 ? type - 0xc4 : 6]) {
+    if (type >= 0xc4 && type <= 0xdf && length_bytes[type - 0xc4]) {
         if (!take_uint(data, length_bytes[type - 0xc4], at, &length))
             return RESULT_INVALID;
         if (type >= 0xdc)
