@@ -26,23 +26,24 @@ int64_t clk_mono_us(void)
     return now_ns(CLOCK_MONOTONIC) / 1000;
 }
 
-static void format_utc(int64_t wall_ms, const char *format, char ret_text[static CLK_ISO_SIZE])
+static struct tm utc_of(int64_t wall_ms)
 {
     time_t seconds = (time_t)(wall_ms / 1000 - (wall_ms % 1000 < 0));
     struct tm tm;
     gmtime_r(&seconds, &tm);
-    strftime(ret_text, CLK_ISO_SIZE, format, &tm);
+    return tm;
 }
 
 void clk_iso_seconds(int64_t wall_ms, char ret_text[static CLK_ISO_SIZE])
 {
-    format_utc(wall_ms, "%Y-%m-%dT%H:%M:%S+00:00", ret_text);
+    struct tm tm = utc_of(wall_ms);
+    strftime(ret_text, CLK_ISO_SIZE, "%Y-%m-%dT%H:%M:%S+00:00", &tm);
 }
 
 void clk_iso_millis(int64_t wall_ms, char ret_text[static CLK_ISO_SIZE])
 {
-    format_utc(wall_ms, "%Y-%m-%dT%H:%M:%S", ret_text);
-    size_t used = strlen(ret_text);
+    struct tm tm = utc_of(wall_ms);
+    size_t used = strftime(ret_text, CLK_ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
     int millis = (int)(((wall_ms % 1000) + 1000) % 1000);
     snprintf(ret_text + used, CLK_ISO_SIZE - used, ".%03dZ", millis);
 }
@@ -159,6 +160,8 @@ result_t clk_parse_duration(slice_t text, int64_t *ret_ms)
     }
     for (size_t i = 0; i < sizeof duration_units / sizeof *duration_units; i++)
         if (slice_is(unit, duration_units[i].unit)) {
+            if (value > INT64_MAX / duration_units[i].ms)
+                return RESULT_INVALID;
             *ret_ms = value * duration_units[i].ms;
             return RESULT_OK;
         }
