@@ -28,14 +28,20 @@ void breaker_init(breaker_t *breaker);
 /* May a request start now? In state open and due this takes the probe: follow with success or
  * failure. */
 bool breaker_take(breaker_t *breaker, int64_t now_ms);
-/* When breaker_take may say yes again; 0: now. */
+/* When breaker_take may say yes again; 0: now; INT64_MAX: not before the probe's result. */
 int64_t breaker_due_ms(const breaker_t *breaker);
 /* True when this closed it. */
 bool breaker_success(breaker_t *breaker);
-/* True when this opened it. */
+/* True when this opened it. While it is open (a request that started before it opened) it changes
+ * nothing; while it probes it is the probe's failure: who has other requests in flight then tells
+ * only of the probe. */
 bool breaker_failure(breaker_t *breaker, const breaker_settings_t *settings, int64_t now_ms);
-/* The probe did not happen after all. */
+/* The probe did not happen after all: another one may go at once. */
 void breaker_give_back(breaker_t *breaker);
+/* The probe said nothing about the receiver: another one after the same interval. */
+void breaker_postpone(breaker_t *breaker, int64_t now_ms);
+/* An operator asks: open: the next probe may go at once. */
+void breaker_hurry(breaker_t *breaker, int64_t now_ms);
 const char *breaker_str(const breaker_t *breaker); /* "closed", "open", "probing" */
 
 #endif
