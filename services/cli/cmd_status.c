@@ -1,0 +1,181 @@
+/* provisor status: is every stage ready, and how is each handler doing? */
+#include "services/cli/cmd.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/clk.h"
+#include "common/service/endpoint.h"
+#include "common/service/handlers.h"
+#include "services/cli/print.h"
+#include "services/cli/table.h"
+
+enum { PING_TIMEOUT_MS = 2000 };
+
+typedef struct {
+    const cli_t *cli;
+    table_t *stages;
+    bool all_ready;
+    json_writer_t w; /* --json: {"ready":..,"stages":[..],"handlers":[..]} */
+} status_t;
+
+static void add_stage(status_t *self, const char *kind, const char *endpoint)
+{
+    AUTO_BUF answer = {0}, question = {0};
+    AUTO(json_tree) ping = NULL;
+    buf_add_str(&question, "{\"op\":\"ping\"}");
+    result_t r = endpoint_ask(endpoint, buf_slice(&question), PING_TIMEOUT_MS, &answer);
+    if (r == RESULT_OK)
+        r = json_parse(buf_slice(&answer), &ping, NULL);
+    bool ready = r == RESULT_OK && json_get_bool(ping, "ready", false);
+    const char *why = r != RESULT_OK ? "does not answer" : json_get_str(ping, "why");
+    self->all_ready &= ready;
+    table_cell(self->stages, kind);
+    table_cell(self->stages, endpoint);
+    table_cell(self->stages, ready ? "ready" : "NOT READY");
+    table_cellf(self->stages, "%lld", (long long)json_get_int(ping, "pid", 0));
+    table_cell(self->stages, json_get_str(ping, "version"));
+    table_cell(self->stages, ready ? "" : why);
+    json_open_object(&self->w);
+    json_key_str(&self->w, "stage", kind);
+    json_key_str(&self->w, "endpoint", endpoint);
+    json_key_bool(&self->w, "ready", ready);
+    json_key_str(&self->w, "why", ready ? NULL : why);
+    json_key_int(&self->w, "pid", json_get_int(ping, "pid", 0));
+    json_key_str(&self->w, "node", json_get_str(ping, "node"));
+    json_key_str(&self->w, "version", json_get_str(ping, "version"));
+    json_close_object(&self->w);
+}
+
+static void add_stages(status_t *self, const char *kind, const char *key)
+{
+    for (const char *at = cli_endpoint(self->cli, key, kind, "control"); *at;) {
+        AUTO_BUF one = {0};
+        buf_add(&one, at, strcspn(at, " "));
+        add_stage(self, kind, one.data);
+        at += one.size + strspn(at + one.size, " ");
+    }
+}
+
+/* The deliverer's view of one handler, NULL where it has none yet. */
+static const json_tree_t *find_load(const json_tree_t *loads, int64_t id)
+{
+    for (size_t i = 0; YAJL_IS_ARRAY(loads) && i < loads->u.array.len; i++)
+        if (json_get_int(loads->u.array.values[i], "handler_id", 0) == id)
+            return loads->u.array.values[i];
+    return NULL;
+}
+
+static void add_handler_row(table_t *table, const handler_t *handler, const json_tree_t *load)
+{
+    AUTO_BUF oldest = {0}, success = {0};
+    int64_t oldest_ms = json_get_int(load, "oldest_ms", 0);
+    int64_t success_ms = json_get_int(load, "last_success_ms", 0);
+    if (oldest_ms)
+        print_age(oldest_ms, &oldest);
+    if (success_ms) {
+        print_age(clk_wall_ms() - success_ms, &success);
+        buf_add_str(&success, " ago");
+    }
+    table_cellf(table, "%lld", (long long)handler->id);
+    table_cell(table, handler->name);
+    table_cell(table, handler_status_str(handler->status));
+    table_cellf(table, "%lld", (long long)json_get_int(load, "pending", 0));
+    table_cellf(table, "%lld", (long long)json_get_int(load, "blocked_lanes", 0));
+    table_cell(table, oldest.data);
+    table_cell(table, json_get_str(load, "circuit"));
+    table_cell(table, success.data);
+    const char *error = json_get_str(load, "last_error");
+    table_cell(table, handler->status == HANDLER_SUSPENDED ? handler->status_reason : error);
+}
+
+static void add_handler_json(json_writer_t *w, const handler_t *handler, const json_tree_t *load)
+{
+    static const char *const numbers[] = {"pending",      "lanes",     "blocked_lanes",
+                                          "in_flight",    "oldest_ms", "last_success_ms",
+                                          "last_error_ms"};
+    json_open_object(w);
+    json_key_int(w, "handler_id", handler->id);
+    json_key_str(w, "name", handler->name);
+    json_key_str(w, "status", handler_status_str(handler->status));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_key_int(w, numbers[i], json_get_int(load, numbers[i], 0));
+    json_key_str(w, "circuit", json_get_str(load, "circuit"));
+    json_key_str(w, "last_error", json_get_str(load, "last_error"));
+    json_close_object(w);
+}
+
+static void add_handlers(status_t *self, table_t *table)
+{
+    __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
+    AUTO_BUF question = {0}, answer = {0};
+    AUTO(json_tree) tree = NULL;
+    fault_t fault;
+    if (handlers_open(config_handlers_dir(cli_config(self->cli)), &handlers, &fault) != RESULT_OK) {
+        fprintf(stderr, "%s\n", fault.text);
+        self->all_ready = false;
+        return;
+    }
+    buf_add_str(&question, "{\"op\":\"handlers\"}");
+    const char *endpoint = cli_endpoint(self->cli, "deliverers", "deliverer", "control");
+    AUTO_BUF first = {0};
+    buf_add(&first, endpoint, strcspn(endpoint, " "));
+    if (endpoint_ask(first.data, buf_slice(&question), PING_TIMEOUT_MS, &answer) == RESULT_OK &&
+        json_parse(buf_slice(&answer), &tree, NULL) != RESULT_OK)
+        tree = NULL;
+    for (size_t i = 0; i < handlers_count(handlers); i++) {
+        const handler_t *handler = handlers_at(handlers, i);
+        if (handler->status >= HANDLER_ARCHIVED)
+            continue;
+        const json_tree_t *load = find_load(json_get(tree, "handlers"), handler->id);
+        add_handler_row(table, handler, load);
+        add_handler_json(&self->w, handler, load);
+    }
+}
+
+static void print_table(const table_t *table)
+{
+    AUTO_BUF text = {0};
+    table_print(table, table_terminal_width(), &text);
+    fwrite(text.data, 1, text.size, stdout);
+}
+
+static int status_run(cli_t *cli)
+{
+    static const char *const stage_titles[] = {"STAGE", "CONTROL", "STATE",
+                                               "PID",   "VERSION", "WHY"};
+    static const char *const handler_titles[] = {"ID",      "HANDLER",      "STATUS",
+                                                 "PENDING", "BLOCKED",      "OLDEST",
+                                                 "CIRCUIT", "LAST SUCCESS", "LAST ERROR"};
+    AUTO(table) stages = table_new(stage_titles, 6);
+    AUTO(table) handlers = table_new(handler_titles, 9);
+    AUTO_BUF json = {0};
+    status_t self = {.cli = cli, .stages = stages, .all_ready = true};
+    json_begin(&self.w, &json);
+    json_open_object(&self.w);
+    json_key(&self.w, "stages");
+    json_open_array(&self.w);
+    add_stages(&self, "emitter", "emitters");
+    add_stages(&self, "router", "routers");
+    add_stages(&self, "deliverer", "deliverers");
+    add_stages(&self, "auditor", "auditor");
+    json_close_array(&self.w);
+    json_key(&self.w, "handlers");
+    json_open_array(&self.w);
+    add_handlers(&self, handlers);
+    json_close_array(&self.w);
+    json_key_bool(&self.w, "ready", self.all_ready);
+    json_close_object(&self.w);
+    if (cli_json(cli)) {
+        cli_print(&json);
+    } else {
+        print_table(stages);
+        printf("\n");
+        print_table(handlers);
+    }
+    return self.all_ready ? EXIT_OK : EXIT_FAILED;
+}
+
+const cli_command_t cmd_status[] = {
+    {"status",                                                                 "", "Shows every stage and handler; exits 0 only when every stage is ready",
+     "  provisor status && echo fine\n", NULL, 0, 0, status_run},
+    {NULL},
+};
