@@ -1,13 +1,13 @@
 /* db: the small SQL interface that every store uses. SQLite today; PostgreSQL fits behind it.
  *
  * SQL stays within what both speak: $1 parameters, ON CONFLICT, no AUTOINCREMENT, ids made by their
- * owner. Two words in DDL are replaced per backend: ${key} (INTEGER PRIMARY KEY: a 64-bit row
- * number) and
- * ${clustered} (WITHOUT ROWID: rows live in the primary key's tree).
+ * owner. Two words in DDL (db_exec) are replaced per backend: ${key} (INTEGER PRIMARY KEY: a 64-bit
+ * row number) and ${clustered} (WITHOUT ROWID: rows live in the primary key's tree).
  *
- * A db_t belongs to one thread at a time. Results: RESULT_FULL (disk full: roll back, try again
- * later), RESULT_IO (stop the process), RESULT_INVALID (our SQL is wrong: a bug), RESULT_EXISTS
- * (constraint). */
+ * A db_t belongs to one thread at a time and does not survive a fork. Results: RESULT_FULL (disk
+ * full: roll back, try again later), RESULT_IO (stop the process), RESULT_INVALID (our SQL is
+ * wrong: a bug), RESULT_EXISTS (constraint), RESULT_AGAIN (another connection kept it busy for
+ * longer than the busy timeout: roll back, try again). */
 #ifndef PROVISOR_DB_H
 #define PROVISOR_DB_H
 
@@ -33,7 +33,8 @@ void db_close(db_t **db);
 /* Any number of statements without parameters, for DDL. */
 result_t db_exec(db_t *db, const char *sql, fault_t *fault) MUST_CHECK;
 /* A statement prepared once and kept until db_close: the same text gives the same statement back,
- * reset and with nothing bound. Panics when the SQL is wrong. */
+ * reset and with nothing bound. So the number of different texts must be bounded. Panics when the
+ * SQL is wrong; when the file is, the first step says so. */
 db_stmt_t *db_stmt(db_t *db, const char *sql);
 
 /* Parameters from 1. Slices must stay valid until the statement is stepped for the last time. */
@@ -52,14 +53,24 @@ slice_t db_slice(db_stmt_t *stmt, int column);
 /* Rows changed by the last INSERT, UPDATE or DELETE. */
 int64_t db_changes(const db_t *db);
 
+/* DB_WRITE takes the write lock at once, so that nothing after it is refused because another
+ * connection wrote first. DB_READ: what is read until db_commit or db_rollback is one state. */
 result_t db_begin(db_t *db) MUST_CHECK;
 /* Durable (fsynced) when it returns RESULT_OK. */
 result_t db_commit(db_t *db) MUST_CHECK;
+/* Also after any failure inside the transaction; harmless when there is none. */
 void db_rollback(db_t *db);
 /* Changes when another connection has committed (PRAGMA data_version). */
 result_t db_data_version(db_t *db, int64_t *ret_version) MUST_CHECK;
-/* Moves the WAL into the file as far as readers allow; never waits for them. */
+/* Moves the WAL into the file as far as readers allow; never waits for them. RESULT_FULL loses
+ * nothing: the WAL stays. */
 result_t db_checkpoint(db_t *db) MUST_CHECK;
+/* What db_checkpoint would move, as of this connection's last commit. */
+int64_t db_wal_bytes(const db_t *db);
+/* Room in the file that deleted rows left: used again, but not by others until db_shrink. */
+result_t db_free_bytes(db_t *db, int64_t *ret_bytes) MUST_CHECK;
+/* Gives at most max_bytes of that room back to the file system, in a transaction of its own. */
+result_t db_shrink(db_t *db, int64_t max_bytes) MUST_CHECK;
 /* Text of the last failure on this connection, for logs. */
 const char *db_error(const db_t *db);
 /* Bytes of file, WAL and shared memory index together. */
