@@ -1,79 +1,338 @@
 #include "common/service/config.h"
+#include "common/base/cleanup.h"
+#include "common/base/mem.h"
+#include "common/service/config_file.h"
+#include "common/service/config_value.h"
 
-#define MIB 1048576
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
 
-/* clang-format off */
-const config_key_t config_keys[] = {
-    {"provisor", "data", CONFIG_TEXT, "./provisor-data", 0, 0, "Folder of every store. --data and PROVISOR_DATA win.", false},
-    {"provisor", "handlers", CONFIG_TEXT, "", 0, 0, "Folder of handlers.db; empty: the data folder.", false},
-    {"provisor", "log_level", CONFIG_TEXT, "info", 0, 0, "error, warn, info or debug.", true},
-    {"provisor", "trusted_network", CONFIG_BOOL, "0", 0, 1, "1: sockets may bind other addresses than loopback without CURVE; only on a private network.", false},
-    {"provisor", "stop_deadline", CONFIG_DURATION, "20s", 0, 600000, "SIGTERM: how long a stage may take to hand back what is in flight.", false},
+extern char **environ;
 
-    {"catalogue", "extra", CONFIG_TEXT, "", 0, 0, "Event ids added to the catalogue: id=kind, space separated.", false},
+typedef struct {
+    int64_t number;
+    char *text;
+    char *source; /* "provisor.conf:12: emitter.intake" */
+    int line;     /* in the file, 0: not from there */
+} value_t;
 
-    {"disk", "min_free", CONFIG_SIZE, "1GiB", 0, 0, "Intake answers busy below it, custody stops at half of it.", true},
+/* A text that a reload has replaced; somebody may still hold it. */
+typedef struct retired_t {
+    struct retired_t *next;
+    char *text;
+} retired_t;
 
-    {"emitter", "push", CONFIG_BIND, "tcp://127.0.0.1:5550", 0, 0, "PULL: events, fire and forget.", false},
-    {"emitter", "intake", CONFIG_BIND, "tcp://127.0.0.1:5551", 0, 0, "ROUTER: events, acknowledged.", false},
-    {"emitter", "replay", CONFIG_BIND, "tcp://127.0.0.1:5552", 0, 0, "ROUTER: the auditor's replays.", false},
-    {"emitter", "routers", CONFIG_CONNECT, "tcp://127.0.0.1:5560", 0, 0, "PUSH: every router.", false},
-    {"emitter", "receipts", CONFIG_CONNECT, "tcp://127.0.0.1:5562", 0, 0, "SUB: receipts of every deliverer.", false},
-    {"emitter", "audit", CONFIG_BIND, "tcp://127.0.0.1:5563", 0, 0, "PUB: audit records.", false},
-    {"emitter", "marks", CONFIG_CONNECT, "tcp://127.0.0.1:5570", 0, 0, "SUB: the auditor's commit marks.", false},
-    {"emitter", "control", CONFIG_BIND, "tcp://127.0.0.1:5580", 0, 0, "ROUTER: ping, stats, drain.", false},
-    {"emitter", "event_max", CONFIG_SIZE, "1MiB", 1024, 64 * MIB, "Largest event.", false},
-    {"emitter", "request_max", CONFIG_SIZE, "8MiB", 1024, 256 * MIB, "Largest request on the intake socket.", false},
-    {"emitter", "array_max", CONFIG_INT, "1000", 1, 100000, "Most events in one array.", false},
-    {"emitter", "idempotency_max", CONFIG_INT, "1000000", 0, 100000000, "Most idempotency keys remembered.", false},
-    {"emitter", "idempotency_keep", CONFIG_DURATION, "24h", 1000, 0, "How long an idempotency key is remembered.", false},
-    {"emitter", "batch_events", CONFIG_INT, "256", 1, 4096, "Most events in one message to a router.", false},
-    {"emitter", "batch_bytes", CONFIG_SIZE, "1MiB", 1024, 64 * MIB, "Most bytes in one message to a router.", false},
-    {"emitter", "window_events", CONFIG_INT, "2048", 1, 100000, "Per partition: most events in memory; later ones wait on disk.", false},
-    {"emitter", "window_bytes", CONFIG_SIZE, "512KiB", 1024, 64 * MIB, "Per partition: most bytes in memory; at least one event fits always.", false},
-    {"emitter", "pending_bytes", CONFIG_SIZE, "32MiB", 1024, 0, "Most bytes waiting for a commit; beyond it intake sockets are not read.", false},
-    {"emitter", "resend_after", CONFIG_DURATION, "2s", 10, 600000, "A message without a receipt is sent again after this long.", false},
-
-    {"router", "intake", CONFIG_BIND, "tcp://127.0.0.1:5560", 0, 0, "PULL: batches of every emitter.", false},
-    {"router", "deliverers", CONFIG_TEXT, "0-63=tcp://127.0.0.1:5561", 0, 0, "Which deliverer owns which partitions: FIRST-LAST=ENDPOINT, space separated, all 64.", false},
-    {"router", "audit", CONFIG_BIND, "tcp://127.0.0.1:5564", 0, 0, "PUB: audit records.", false},
-    {"router", "marks", CONFIG_CONNECT, "tcp://127.0.0.1:5570", 0, 0, "SUB: the auditor's commit marks.", false},
-    {"router", "control", CONFIG_BIND, "tcp://127.0.0.1:5581", 0, 0, "ROUTER: ping, stats, drain.", false},
-
-    {"deliverer", "intake", CONFIG_BIND, "tcp://127.0.0.1:5561", 0, 0, "PULL: matched batches of every router.", false},
-    {"deliverer", "receipts", CONFIG_BIND, "tcp://127.0.0.1:5562", 0, 0, "PUB: receipts for emitters.", false},
-    {"deliverer", "audit", CONFIG_BIND, "tcp://127.0.0.1:5565", 0, 0, "PUB: audit records.", false},
-    {"deliverer", "marks", CONFIG_CONNECT, "tcp://127.0.0.1:5570", 0, 0, "SUB: the auditor's commit marks.", false},
-    {"deliverer", "control", CONFIG_BIND, "tcp://127.0.0.1:5582", 0, 0, "ROUTER: ping, stats, drain, cancel, retry.", false},
-    {"deliverer", "partitions", CONFIG_TEXT, "0-63", 0, 0, "Partitions that this deliverer owns.", false},
-    {"deliverer", "concurrency", CONFIG_INT, "256", 1, 10000, "Most requests in flight over all handlers.", true},
-    {"deliverer", "window", CONFIG_INT, "16", 1, 1000, "Requests in flight per handler, where the handler sets none.", true},
-    {"deliverer", "timeout", CONFIG_DURATION, "15s", 10, 600000, "Deadline of one exchange, where the handler sets none.", true},
-    {"deliverer", "connect_timeout", CONFIG_DURATION, "5s", 10, 600000, "Deadline of connecting.", true},
-    {"deliverer", "retry", CONFIG_TEXT, "5s,5m,30m,2h,5h,10h,14h,20h,24h", 0, 0, "Delays after the first attempt, where the handler sets none.", true},
-    {"deliverer", "priority_wait", CONFIG_DURATION, "1s", 0, 600000, "How long a handler waits for those of lower numbers; 0: not at all.", true},
-    {"deliverer", "response_max", CONFIG_SIZE, "16KiB", 0, MIB, "Bytes of a response that are kept.", true},
-    {"deliverer", "suspend_after", CONFIG_DURATION, "5d", 0, 0, "A handler that only failed for this long is suspended; 0: never.", true},
-    {"deliverer", "breaker_failures", CONFIG_INT, "10", 1, 1000, "Failures in a row that open a handler's circuit.", true},
-    {"deliverer", "breaker_probe", CONFIG_DURATION, "10s", 10, 3600000, "An open circuit tries one request this often.", true},
-    {"deliverer", "queue_max", CONFIG_INT, "10000000", 100, 0, "Most deliveries in the queue.", true},
-    {"deliverer", "backlog_share", CONFIG_INT, "50", 1, 100, "Percent of queue_max that one handler may hold.", true},
-    {"deliverer", "on_full", CONFIG_TEXT, "exhaust", 0, 0, "Beyond backlog_share: exhaust (ends as exhausted, replayable) or block.", true},
-    {"deliverer", "body_cache", CONFIG_SIZE, "32MiB", 0, 0, "Most bytes of event bodies kept in memory.", true},
-    {"deliverer", "script_dir", CONFIG_TEXT, "", 0, 0, "Folder that scripts may come from; empty: no handler of type script.", false},
-
-    {"auditor", "emitters", CONFIG_CONNECT, "tcp://127.0.0.1:5563", 0, 0, "SUB: audit records of every emitter.", false},
-    {"auditor", "routers", CONFIG_CONNECT, "tcp://127.0.0.1:5564", 0, 0, "SUB: audit records of every router.", false},
-    {"auditor", "deliverers", CONFIG_CONNECT, "tcp://127.0.0.1:5565", 0, 0, "SUB: audit records of every deliverer.", false},
-    {"auditor", "marks", CONFIG_BIND, "tcp://127.0.0.1:5570", 0, 0, "PUB: commit marks.", false},
-    {"auditor", "stream", CONFIG_BIND, "tcp://127.0.0.1:5571", 0, 0, "XPUB: the audit stream.", false},
-    {"auditor", "questions", CONFIG_BIND, "tcp://127.0.0.1:5572", 0, 0, "ROUTER: questions about the past, gap filling, replay.", false},
-    {"auditor", "replay", CONFIG_CONNECT, "tcp://127.0.0.1:5552", 0, 0, "DEALER: the emitter that takes replays.", false},
-    {"auditor", "control", CONFIG_BIND, "tcp://127.0.0.1:5583", 0, 0, "ROUTER: ping, stats, drain.", false},
-    {"auditor", "segment_attempts", CONFIG_INT, "200000", 100, 100000000, "Records after which a segment is sealed.", false},
-    {"auditor", "segment_age", CONFIG_DURATION, "1d", 1000, 0, "Age after which a segment is sealed.", false},
-    {"auditor", "retention_age", CONFIG_DURATION, "30d", 1000, 0, "Segments older than this are removed.", true},
-    {"auditor", "retention_bytes", CONFIG_SIZE, "10GiB", MIB, 0, "The oldest segments beyond this are removed.", true},
+struct config_t {
+    value_t *values; /* one for each of config_keys, in the same order */
+    char *path;      /* NULL: no file */
+    char *flag_data; /* --data; NULL: not given */
+    char *data;      /* absolute */
+    char *handlers;  /* absolute */
+    retired_t *retired;
 };
-/* clang-format on */
-const size_t config_n_keys = sizeof config_keys / sizeof *config_keys;
+
+static size_t find_key(const char *section, const char *key)
+{
+    size_t i = 0;
+    while (i < config_n_keys &&
+           (strcmp(config_keys[i].section, section) != 0 || strcmp(config_keys[i].key, key) != 0))
+        i++;
+    return i;
+}
+
+static bool is_section(const char *section)
+{
+    for (size_t i = 0; i < config_n_keys; i++)
+        if (strcmp(config_keys[i].section, section) == 0)
+            return true;
+    return false;
+}
+
+/* source is a name for messages and for config_source(). */
+static result_t set_value(config_t *config, size_t key, const char *text, const char *source,
+                          fault_t *fault)
+{
+    int64_t number = 0;
+    fault_t why = {""};
+    result_t r = config_value_parse(&config_keys[key], text, &number, &why);
+    if (r != RESULT_OK)
+        return fault_set(fault, r, "%s: %s", source, why.text);
+    value_t *value = &config->values[key];
+    char *copy = mem_strdup(text), *source_copy = mem_strdup(source);
+    free(value->text);
+    free(value->source);
+    *value = (value_t){.number = number, .text = copy, .source = source_copy, .line = value->line};
+    return RESULT_OK;
+}
+
+static void set_defaults(config_t *config)
+{
+    fault_t fault = {""};
+    for (size_t i = 0; i < config_n_keys; i++) {
+        AUTO_BUF source = {0};
+        buf_printf(&source, "%s.%s", config_keys[i].section, config_keys[i].key);
+        if (set_value(config, i, config_keys[i].value, source.data, &fault) != RESULT_OK)
+            PANIC("the table's own default: %s", fault.text);
+    }
+}
+
+static result_t set_row(config_t *config, const config_row_t *row, fault_t *fault)
+{
+    const config_key_t *nearest = config_value_nearest(row->section, row->key ? row->key : "");
+    if (!is_section(row->section))
+        return fault_set(fault, RESULT_INVALID,
+                         "%s:%d: there is no section \"%s\"; did you mean \"%s\"?", config->path,
+                         row->line, row->section, nearest->section);
+    if (!row->key)
+        return RESULT_OK;
+    size_t key = find_key(row->section, row->key);
+    if (key == config_n_keys)
+        return fault_set(fault, RESULT_INVALID,
+                         "%s:%d: there is no setting %s.%s; did you mean %s.%s?", config->path,
+                         row->line, row->section, row->key, nearest->section, nearest->key);
+    if (config->values[key].line)
+        return fault_set(fault, RESULT_INVALID, "%s:%d: %s.%s stands in line %d already",
+                         config->path, row->line, row->section, row->key, config->values[key].line);
+    AUTO_BUF source = {0};
+    buf_printf(&source, "%s:%d: %s.%s", config->path, row->line, row->section, row->key);
+    config->values[key].line = row->line;
+    return set_value(config, key, row->value, source.data, fault);
+}
+
+static result_t read_file(config_t *config, fault_t *fault)
+{
+    AUTO(config_file) file = NULL;
+    result_t r = config_file_read(config->path, &file, fault);
+    for (size_t i = 0; r == RESULT_OK && i < file->n_rows; i++)
+        r = set_row(config, &file->rows[i], fault);
+    return r;
+}
+
+void config_env_name(const char *section, const char *key, buf_t *ret_name)
+{
+    size_t first = ret_name->size;
+    buf_printf(ret_name, "PROVISOR_%s_%s", section, key);
+    for (size_t i = first; i < ret_name->size; i++)
+        ret_name->data[i] = (char)toupper((unsigned char)ret_name->data[i]);
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* rest = "EMITTER_INTAKE"; gives "emitter" and "intake", or false when it names no section. */
+static bool split_env(const char *rest, const char **ret_section, buf_t *ret_key)
+{
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const char *section = config_keys[i].section;
+        size_t size = strlen(section);
+        if (strncasecmp(rest, section, size) != 0 || rest[size] != '_')
+            continue;
+        for (const char *c = rest + size + 1; *c; c++)
+            buf_add_char(ret_key, (char)tolower((unsigned char)*c));
+        *ret_section = section;
+        return ret_key->size > 0;
+    }
+    return false;
+}
+
+/* variable = "PROVISOR_EMITTER_INTAKE=tcp://..." */
+static result_t set_from_env(config_t *config, const char *variable, fault_t *fault)
+{
+    const char *equals = strchr(variable, '=');
+    if (!starts_with(variable, "PROVISOR_") || !equals || !equals[1])
+        return RESULT_OK;
+    AUTO_BUF name = {0}, key_name = {0}, nearest_name = {0};
+    const char *section;
+    buf_add(&name, variable, (size_t)(equals - variable));
+    if (!split_env(name.data + strlen("PROVISOR_"), &section, &key_name))
+        return RESULT_OK;
+    size_t key = find_key(section, key_name.data);
+    if (key < config_n_keys)
+        return set_value(config, key, equals + 1, name.data, fault);
+    if (starts_with(key_name.data, "port") || starts_with(key_name.data, "service_"))
+        return RESULT_OK; /* Kubernetes: links to a service of this name */
+    const config_key_t *nearest = config_value_nearest(section, key_name.data);
+    config_env_name(nearest->section, nearest->key, &nearest_name);
+    return fault_set(fault, RESULT_INVALID,
+                     "%s in the environment: there is no setting %s.%s; did you mean %s?",
+                     name.data, section, key_name.data, nearest_name.data);
+}
+
+static result_t read_env(config_t *config, fault_t *fault)
+{
+    result_t r = RESULT_OK;
+    for (char **variable = environ; variable && *variable && r == RESULT_OK; variable++)
+        r = set_from_env(config, *variable, fault);
+    const char *data = getenv("PROVISOR_DATA");
+    if (r == RESULT_OK && data && *data)
+        r = set_value(config, find_key("provisor", "data"), data, "PROVISOR_DATA", fault);
+    if (r == RESULT_OK && config->flag_data)
+        r = set_value(config, find_key("provisor", "data"), config->flag_data, "--data", fault);
+    return r;
+}
+
+static result_t absolute(const char *path, const char *source, char **ret_path, fault_t *fault)
+{
+    AUTO_BUF text = {0};
+    if (!*path)
+        return fault_set(fault, RESULT_INVALID, "%s: the folder's name is empty", source);
+    if (*path != '/') {
+        AUTO_FREE char *here = getcwd(NULL, 0);
+        if (!here)
+            return fault_set(fault, RESULT_INVALID, "cannot tell the current folder: %s",
+                             strerror(errno));
+        path += starts_with(path, "./") ? 2 : 0;
+        buf_printf(&text, "%s/", strcmp(here, "/") == 0 ? "" : here);
+    }
+    buf_add_str(&text, path);
+    while (text.size > 1 && text.data[text.size - 1] == '/')
+        text.data[--text.size] = 0;
+    *ret_path = buf_take(&text);
+    return RESULT_OK;
+}
+
+static result_t set_folders(config_t *config, fault_t *fault)
+{
+    result_t r = absolute(config_text(config, "provisor", "data"),
+                          config_source(config, "provisor", "data"), &config->data, fault);
+    if (r != RESULT_OK)
+        return r;
+    const char *handlers = config_text(config, "provisor", "handlers");
+    return absolute(*handlers ? handlers : config->data,
+                    config_source(config, "provisor", "handlers"), &config->handlers, fault);
+}
+
+result_t config_load(const char *path, const char *data, config_t **ret_config, fault_t *fault)
+{
+    AUTO(config) config = MEM_NEW(config_t);
+    config->values = mem_alloc(config_n_keys * sizeof *config->values);
+    config->path = path ? mem_strdup(path) : NULL;
+    config->flag_data = data ? mem_strdup(data) : NULL;
+    set_defaults(config);
+    result_t r = path ? read_file(config, fault) : RESULT_OK;
+    if (r == RESULT_OK)
+        r = read_env(config, fault);
+    if (r == RESULT_OK)
+        r = set_folders(config, fault);
+    if (r == RESULT_OK)
+        *ret_config = TAKE(config);
+    return r;
+}
+
+void config_destroy(config_t **config_p)
+{
+    config_t *config = *config_p;
+    if (!config)
+        return;
+    for (size_t i = 0; i < config_n_keys; i++) {
+        free(config->values[i].text);
+        free(config->values[i].source);
+    }
+    while (config->retired) {
+        retired_t *retired = config->retired;
+        config->retired = retired->next;
+        free(retired->text);
+        free(retired);
+    }
+    free(config->values);
+    free(config->path);
+    free(config->flag_data);
+    free(config->data);
+    free(config->handlers);
+    free(config);
+    *config_p = NULL;
+}
+
+static void retire(config_t *config, char *text)
+{
+    retired_t *retired = MEM_NEW(retired_t);
+    *retired = (retired_t){.next = config->retired, .text = text};
+    config->retired = retired;
+}
+
+result_t config_reload(config_t *config, buf_t *ret_changed, buf_t *ret_ignored, fault_t *fault)
+{
+    AUTO(config) fresh = NULL;
+    result_t r = config_load(config->path, config->flag_data, &fresh, fault);
+    if (r != RESULT_OK)
+        return r;
+    for (size_t i = 0; i < config_n_keys; i++) {
+        value_t *old = &config->values[i], *new = &fresh->values[i];
+        if (strcmp(old->text, new->text) == 0)
+            continue;
+        buf_printf(config_keys[i].reload ? ret_changed : ret_ignored, "%s.%s ",
+                   config_keys[i].section, config_keys[i].key);
+        if (!config_keys[i].reload)
+            continue;
+        retire(config, old->text);
+        retire(config, old->source);
+        *old = (value_t){new->number, TAKE(new->text), TAKE(new->source), new->line};
+    }
+    return RESULT_OK;
+}
+
+static const value_t *known(const config_t *config, const char *section, const char *key)
+{
+    size_t i = find_key(section, key);
+    if (i == config_n_keys)
+        PANIC("no setting %s.%s", section, key);
+    return &config->values[i];
+}
+
+int64_t config_int(const config_t *config, const char *section, const char *key)
+{
+    const value_t *value = known(config, section, key);
+    ENSURE(config_keys[value - config->values].type < CONFIG_TEXT);
+    return value->number;
+}
+
+const char *config_text(const config_t *config, const char *section, const char *key)
+{
+    const value_t *value = known(config, section, key);
+    ENSURE(config_keys[value - config->values].type >= CONFIG_TEXT);
+    return value->text;
+}
+
+const char *config_source(const config_t *config, const char *section, const char *key)
+{
+    return known(config, section, key)->source;
+}
+
+const char *config_data(const config_t *config)
+{
+    return config->data;
+}
+
+const char *config_handlers_dir(const config_t *config)
+{
+    return config->handlers;
+}
+
+const char *config_path(const config_t *config)
+{
+    return config->path;
+}
+
+void config_print_defaults(buf_t *ret_text)
+{
+    const char *section = "";
+    buf_add_str(ret_text, "# Provisor's settings and their defaults. Each can also be set in the "
+                          "environment:\n# PROVISOR_<SECTION>_<KEY>, which wins. Those marked "
+                          "(reload) are taken over by SIGHUP.\n");
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const config_key_t *key = &config_keys[i];
+        AUTO_BUF range = {0};
+        if (strcmp(section, key->section) != 0)
+            buf_printf(ret_text, "\n%s\n", section = key->section);
+        config_value_range(key, &range);
+        buf_printf(ret_text, "    # %s", key->help);
+        if (key->choices || range.size)
+            buf_printf(ret_text, " [%s]", key->choices ? key->choices : range.data);
+        buf_printf(ret_text, "%s\n", key->reload ? " (reload)" : "");
+        bool plain = *key->value && !strpbrk(key->value, " #\"'");
+        buf_printf(ret_text, plain ? "    %s = %s\n" : "    %s = \"%s\"\n", key->key, key->value);
+    }
+}

@@ -16,6 +16,9 @@ typedef struct {
     int type;              /* ZMQ_PULL, ... */
     int hwm;               /* messages, both directions; ROUTER and PUB per peer */
     int64_t max_msg_bytes; /* 0: not limited (trusted inner sockets still set one) */
+    int send_hwm;          /* where answers are small and requests are not; 0: hwm */
+    const char *monitor;   /* "inproc://...": where a PAIR hears of connections (CONNECTED and
+                              DISCONNECTED), from before the first one; NULL: nobody asks */
 } endpoint_options_t;
 
 /* Binds. RESULT_LOCKED: the port is in use; RESULT_INVALID: malformed, or not loopback while
@@ -23,6 +26,10 @@ typedef struct {
 result_t endpoint_bind(const config_t *config, const char *section, const char *key,
                        const endpoint_options_t *options, zsock_t **ret_socket,
                        fault_t *fault) MUST_CHECK;
+
+/* The part of endpoint_bind that needs no socket: for --check. */
+result_t endpoint_check_bind(const config_t *config, const char *section, const char *key,
+                             fault_t *fault) MUST_CHECK;
 
 typedef struct endpoint_peers_t endpoint_peers_t;
 

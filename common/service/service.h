@@ -2,10 +2,15 @@
  *
  *     int main (int argc, char **argv) { return service_main (argc, argv, &emitter_spec); }
  *
- * Flags: --config FILE --data DIR --check --version --help. SIGTERM and SIGINT drain: drain () is
- * called once, then drained () is asked each 20 ms until true or provisor.stop_deadline, then
- * destroy (), exit 0. SIGHUP reloads. Exit codes: 0 stopped in order; 64 usage; 78 configuration;
- * 75 store or port in use; 70 stopped by a failure while running (service_fail). */
+ * Flags: --config FILE --data DIR --check --version --help. SIGTERM, SIGINT and the control
+ * question drain: drain () is called once, then drained () is asked each 20 ms until true or
+ * provisor.stop_deadline, then destroy (), exit 0; a second signal ends it at once. SIGHUP reloads.
+ * Exit codes: 0 stopped in order; 64 usage; 78 configuration; 75 store or port in use, disk full;
+ * 70 stopped by a failure while running (service_fail), without destroy (): recovery from disk is
+ * the tested path.
+ *
+ * Signals are read from a descriptor on the loop: SIGTERM, SIGINT and SIGHUP are blocked in every
+ * thread and SIGPIPE is ignored, so who starts a child process resets them in it. */
 #ifndef PROVISOR_SERVICE_H
 #define PROVISOR_SERVICE_H
 
@@ -37,12 +42,15 @@ typedef struct {
     bool (*drained)(void *self);
     /* SIGHUP: the new configuration is in place (only keys marked reload differ). May be NULL. */
     void (*reload)(void *self);
-    /* Members of the "stats" object; also "ready": false with "why" when it cannot work. */
+    /* Members of the "stats" object. May be NULL. */
     void (*stats)(void *self, json_writer_t *w);
     /* True when it can do its work now; otherwise ret_why (at least 128 bytes) says what is
-     * missing. */
+     * missing. NULL: always. */
     bool (*ready)(void *self, char *ret_why, size_t size);
     const service_op_t *ops; /* beyond ping, stats, drain; ends with {NULL} */
+    /* Settings that only this service understands, for --check and before create (). May be NULL.
+     * config_source () says where a value stands. */
+    result_t (*check)(const config_t *config, fault_t *fault);
 } service_spec_t;
 
 int service_main(int argc, char **argv, const service_spec_t *spec);
@@ -53,6 +61,9 @@ const config_t *service_config(const service_t *service);
 const log_t *service_log(const service_t *service);
 /* Chosen at random at each start, positive. */
 int64_t service_boot(const service_t *service);
+/* The node id that ping answers with; audit_new () sets it. */
+void service_set_node(service_t *service, const char *node);
+const char *service_name(const service_t *service);
 /* Cannot go on (failed fsync, store corrupt): logs at error and ends the loop; exit code 70. */
 void service_fail(service_t *service, const char *format, ...) PRINTF_LIKE(2, 3);
 

@@ -1,0 +1,25 @@
+/* resolver: looks host names up on a thread of its own, at the start and every 5 s.
+ *
+ * getaddrinfo() may take many seconds and cannot be stopped, so the thread is detached and shares
+ * only a small counted state with the loop: resolver_destroy() never waits for it. */
+#ifndef PROVISOR_RESOLVER_H
+#define PROVISOR_RESOLVER_H
+
+#include <czmq.h>
+
+#include "common/base/buf.h"
+
+enum { RESOLVER_ADDRESSES_MAX = 64 };
+
+typedef struct resolver_t resolver_t;
+
+/* On the loop's thread: the numeric addresses ("10.0.0.3", "[fd00::3]") of the name with this
+ * index, when they have changed. Never called for a lookup that failed: what was known stays. */
+typedef void resolver_fn(void *owner, size_t name, char *const *addresses, size_t n_addresses);
+
+/* One family per name: IPv4 if it has such addresses, so that a peer is not met twice. */
+resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, resolver_fn *on_change,
+                         void *owner);
+void resolver_destroy(resolver_t **resolver);
+
+#endif
