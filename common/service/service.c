@@ -4,8 +4,9 @@
 #include "common/base/crash.h"
 #include "common/service/control.h"
 #include "common/service/endpoint.h"
+#include "common/service/flags.h"
+#include "common/service/ops.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -15,7 +16,6 @@
 #include <unistd.h>
 
 enum {
-    EXIT_USAGE = 64,
     EXIT_FAILED = 70,
     EXIT_TRY_LATER = 75,
     EXIT_CONFIG = 78,
@@ -251,62 +251,14 @@ static const service_op_t own_ops[] = {
     {NULL,    NULL        },
 };
 
-static const service_op_t *find_op(const service_op_t *ops, const char *name)
-{
-    for (; ops && ops->op; ops++)
-        if (strcmp(ops->op, name) == 0)
-            return ops;
-    return NULL;
-}
-
-static result_t unknown_op(const service_t *service, const char *name, fault_t *fault)
-{
-    AUTO_BUF known = {0};
-    for (const service_op_t *op = own_ops; op->op; op++)
-        buf_printf(&known, " %s", op->op);
-    for (const service_op_t *op = service->spec->ops; op && op->op; op++)
-        buf_printf(&known, " %s", op->op);
-    return fault_set(fault, RESULT_INVALID, "%s has no op \"%.64s\"; it has%s", service->spec->name,
-                     name, known.data);
-}
-
-static result_t answer_members(service_t *service, slice_t question, json_writer_t *w,
-                               fault_t *fault)
-{
-    AUTO(json_tree) tree = NULL;
-    result_t r = json_parse(question, &tree, fault);
-    if (r != RESULT_OK)
-        return r;
-    const char *name = json_get_str(tree, "op");
-    if (!name)
-        return fault_set(fault, RESULT_INVALID, "expected an object with a text \"op\"");
-    const service_op_t *op = find_op(own_ops, name);
-    if (op)
-        return op->answer(service, tree, w, fault);
-    op = find_op(service->spec->ops, name);
-    return op ? op->answer(service->self, tree, w, fault) : unknown_op(service, name, fault);
-}
-
-static void begin_answer(json_writer_t *w, buf_t *answer, bool ok)
-{
-    buf_clear(answer);
-    json_begin(w, answer);
-    json_open_object(w);
-    json_key_bool(w, "ok", ok);
-}
-
 static void answer(void *arg, slice_t question, buf_t *ret_answer)
 {
     service_t *service = arg;
-    json_writer_t w;
-    fault_t fault = {""};
-    begin_answer(&w, ret_answer, true);
-    result_t r = answer_members(service, question, &w, &fault);
-    if (r != RESULT_OK) {
-        begin_answer(&w, ret_answer, false);
-        json_key_str(&w, "error", *fault.text ? fault.text : result_str(r));
-    }
-    json_close_object(&w);
+    const ops_table_t tables[] = {
+        {own_ops,            service      },
+        {service->spec->ops, service->self}
+    };
+    ops_answer(service->spec->name, tables, 2, question, ret_answer);
 }
 
 static result_t open_control(service_t *service, fault_t *fault)
@@ -322,60 +274,6 @@ static result_t open_control(service_t *service, fault_t *fault)
 }
 
 /* ---- Start and stop --------------------------------------------------------------------- */
-
-typedef struct {
-    const char *config, *data;
-    bool check;
-} flags_t;
-
-static void print_help(const service_spec_t *spec)
-{
-    printf("Usage: provisor-%s [--config FILE] [--data DIR] [--check]\n\n%s\n\n"
-           "  --config FILE  settings (ZPL; `provisor config` prints the defaults);\n"
-           "                 also PROVISOR_CONFIG\n"
-           "  --data DIR     folder of every store; also PROVISOR_DATA; else ./provisor-data\n"
-           "  --check        reads and checks the settings, opens nothing\n"
-           "  --version      prints the version\n"
-           "  --help         prints this\n\n"
-           "Each setting can also be given as PROVISOR_<SECTION>_<KEY>. SIGTERM drains and stops,\n"
-           "SIGHUP reloads. Exit codes: 0 stopped in order, 64 usage, 70 failed while running,\n"
-           "75 store or port in use, 78 configuration.\n",
-           spec->name, spec->help);
-}
-
-/* 0: go on; otherwise ret_code is what the process ends with. */
-static int read_flags(int argc, char **argv, const service_spec_t *spec, flags_t *ret_flags,
-                      int *ret_code)
-{
-    static const struct option options[] = {
-        {"config",  required_argument, NULL, 'c'},
-        {"data",    required_argument, NULL, 'd'},
-        {"check",   no_argument,       NULL, 'k'},
-        {"version", no_argument,       NULL, 'v'},
-        {"help",    no_argument,       NULL, 'h'},
-        {NULL,      0,                 NULL, 0  },
-    };
-    *ret_code = 0;
-    optind = 1;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == 'c')
-            ret_flags->config = optarg;
-        else if (option == 'd')
-            ret_flags->data = optarg;
-        else if (option == 'k')
-            ret_flags->check = true;
-        else if (option == 'v')
-            return printf("provisor-%s %s\n", spec->name, PROVISOR_VERSION);
-        else if (option == 'h')
-            return print_help(spec), 1;
-        else
-            return fprintf(stderr, "Try provisor-%s --help.\n", spec->name), *ret_code = EXIT_USAGE;
-    }
-    if (optind == argc)
-        return 0;
-    fprintf(stderr, "provisor-%s: unexpected \"%s\"; try --help.\n", spec->name, argv[optind]);
-    return *ret_code = EXIT_USAGE;
-}
 
 static int exit_code(result_t r)
 {
@@ -481,7 +379,7 @@ int service_main(int argc, char **argv, const service_spec_t *spec)
     flags_t flags = {0};
     fault_t fault = {""};
     int code = 0;
-    if (read_flags(argc, argv, spec, &flags, &code) != 0)
+    if (!flags_read(argc, argv, spec->name, spec->help, &flags, &code))
         return code;
     umask(077);
     crash_init();

@@ -114,6 +114,10 @@ typedef struct {
     int64_t replay_handler;  /* accepted: the one handler of a replay */
 } record_t;
 
+/* A message of this one frame, without a mark, tells every stage each second that the auditor
+ * lives: a stage that has just started has no marks yet, and sends nothing before it hears it. */
+#define AUDIT_BEAT "beat"
+
 /* "Everything of this boot up to number is committed." */
 typedef struct {
     int64_t version; /* of this message: MARK_VERSION */
