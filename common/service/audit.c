@@ -18,6 +18,7 @@ enum {
     MARKS_HWM = 1000,
     SUBSCRIPTION_BYTES_MAX = 1 << 10,
     MARK_BYTES_MAX = 64 << 10,
+    IDLE_MS = 900,        /* a little less than the auditor's beat */
     STOP_LINGER_MS = 500, /* the last records still leave */
     BURST = 1000,         /* messages read in one turn of the loop */
     OVERRUN = 2,          /* windows of durable records that were added without room: a bug */
@@ -35,6 +36,7 @@ struct audit_publisher_t {
     bool added;              /* added_fd is raised */
     int timer;               /* for audit_window_tick(); -1: none runs */
     bool was_full;           /* there was no room since on_room was last called */
+    int64_t sent_ms;         /* when the last message left */
     int64_t dropped;         /* not told yet by stage.audit_dropped */
     int64_t dropped_total;
     buf_t scratch;
@@ -54,13 +56,15 @@ static bool send_message(audit_publisher_t *audit, const audit_message_t *messag
         .oldest = message->oldest,
         .count = message->count,
     };
+    audit->sent_ms = clk_mono_ms();
     buf_clear(&audit->scratch);
     codec_add(&audit_table, &head, &audit->scratch);
     void *socket = zsock_resolve(audit->records);
     return zmq_send(socket, head.node.data, head.node.size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
            zmq_send(socket, audit->scratch.data, audit->scratch.size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >=
                0 &&
-           zmq_send(socket, message->records.data, message->records.size, ZMQ_DONTWAIT) >= 0;
+           zmq_send(socket, buf_slice(&message->records).data, message->records.size,
+                    ZMQ_DONTWAIT) >= 0;
 }
 
 static void arm_timer(audit_publisher_t *audit);
@@ -76,6 +80,19 @@ static void flush(audit_publisher_t *audit)
         buf_release(&message.records);
     }
     arm_timer(audit);
+}
+
+/* A message without records answers a beat when nothing else left lately: it tells the auditor that
+ * the stage lives. */
+static void send_idle(audit_publisher_t *audit)
+{
+    if (!audit_alive(audit) || clk_mono_ms() - audit->sent_ms < IDLE_MS)
+        return;
+    audit_message_t idle = {
+        .first = audit_window_last(audit->window) + 1,
+        .oldest = audit_window_marked(audit->window) + 1,
+    };
+    (void)send_message(audit, &idle); /* the next beat comes */
 }
 
 static int on_timer(zloop_t *loop, int timer, void *arg)
@@ -211,6 +228,7 @@ static int on_marks(zloop_t *loop, zsock_t *socket, void *arg)
     tell_mark(audit, mark_before);
     tell_room(audit);
     flush(audit);
+    send_idle(audit);
     return 0;
 }
 

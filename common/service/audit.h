@@ -2,9 +2,11 @@
  *
  * Records get numbers from 1 in the order in which they are added and are kept, encoded, until the
  * auditor's mark has passed them. At most a window (10,000 records, 8 MiB) is kept; everything in
- * it is sent; after 1 s without progress of the mark it is sent again from there. While no marks
- * are heard (3 s) nothing is sent. A burst of additions in one turn of the loop leaves as one
- * message.
+ * it is sent when it is added, and again when the auditor's subscription arrives or it is heard
+ * after a silence; after 1 s without progress of the mark one message from there is repeated until
+ * it rises (audit_window.h). While neither marks nor AUDIT_BEAT are heard (3 s) nothing is sent. A
+ * burst of additions in one turn of the loop leaves as one message. A stage with nothing to send
+ * answers a beat with a message of no records (count 0), so that the auditor knows that it lives.
  *
  * Two kinds of record. A durable one has a row behind it in the stage's store (origin > 0): the
  * stage adds it only while audit_room () says so, and when it stopped for lack of room it goes on
@@ -26,8 +28,8 @@ typedef struct {
     void (*on_room)(void *owner);
 } audit_calls_t;
 
-/* Opens the PUB socket of <section>.audit and the SUB socket of <section>.marks, adds a
- * stage.started record. calls may be NULL. */
+/* Opens the XPUB socket (SUB peers see a PUB) of <section>.audit and the SUB socket of
+ * <section>.marks, adds a stage.started record. calls may be NULL. */
 result_t audit_new(service_t *service, const char *section, const char *node,
                    const audit_calls_t *calls, void *owner, audit_publisher_t **ret_audit,
                    fault_t *fault) MUST_CHECK;
