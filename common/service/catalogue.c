@@ -184,10 +184,10 @@ const catalogue_event_t *catalogue_nearest(const catalogue_t *catalogue, slice_t
 
 bool catalogue_covers(const catalogue_t *catalogue, slice_t pattern)
 {
-    if (slice_is(pattern, "*") || catalogue_find(catalogue, pattern))
+    if (slice_is(pattern, "*"))
         return true;
     if (pattern.size < 3 || memcmp(pattern.data + pattern.size - 2, ".*", 2) != 0)
-        return false;
+        return catalogue_find(catalogue, pattern) != NULL;
     size_t prefix = pattern.size - 1; /* with the dot */
     for (size_t i = 0; i < catalogue->n_events; i++) {
         const char *id = catalogue->events[i].id;
