@@ -20,7 +20,7 @@ typedef struct db_t db_t;
 typedef struct db_stmt_t db_stmt_t;
 
 typedef enum {
-    DB_READ,  /* read only; the file must exist */
+    DB_READ,  /* read only; RESULT_NOT_FOUND when the file is missing */
     DB_WRITE, /* read and write; made with mode 0600 when missing */
 } db_mode_t;
 

@@ -65,7 +65,7 @@ static result_t result_of(int code, int system_errno)
 
 result_t db_failed(db_t *db, int code)
 {
-    int system_errno = sqlite3_system_errno(db->handle);
+    int system_errno = errno; /* sqlite3_system_errno is not set by a failing COMMIT */
     if (code == SQLITE_IOERR_NOMEM)
         PANIC("out of memory in sqlite");
     result_t r = result_of(code, system_errno);
@@ -116,9 +116,11 @@ static int on_wal(void *self, sqlite3 *handle, const char *name, int frames)
 static int exec_when_free(db_t *db, const char *sql)
 {
     int64_t deadline_ms = clk_mono_ms() + BUSY_TIMEOUT_MS;
+    errno = 0;
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     while ((code & 0xff) == SQLITE_BUSY && clk_mono_ms() < deadline_ms) {
         nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_MS * 1000000}, NULL);
+        errno = 0;
         code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     }
     return code;
@@ -167,6 +169,8 @@ static result_t configure(db_t *db)
 
 result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault)
 {
+    if (mode == DB_READ && access(path, F_OK) != 0 && errno == ENOENT)
+        return fault_set(fault, RESULT_NOT_FOUND, "%s does not exist", path);
     result_t r = mode == DB_WRITE ? make_file(path, fault) : RESULT_OK;
     if (r != RESULT_OK)
         return r;
@@ -174,6 +178,7 @@ result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault
     db->mode = mode;
     db->path = mem_strdup(path);
     int flags = mode == DB_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    errno = 0;
     int code = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (!db->handle)
         PANIC("out of memory in sqlite");
@@ -224,6 +229,7 @@ result_t db_exec(db_t *db, const char *sql, fault_t *fault)
 {
     AUTO_BUF ddl = {0};
     add_ddl(&ddl, sql);
+    errno = 0;
     int code = sqlite3_exec(db->handle, ddl.data ? ddl.data : "", NULL, NULL, NULL);
     if (code == SQLITE_OK)
         return RESULT_OK;
@@ -260,6 +266,7 @@ result_t db_data_version(db_t *db, int64_t *ret_version)
 result_t db_checkpoint(db_t *db)
 {
     int frames = 0, moved = 0;
+    errno = 0;
     int code =
         sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
     if ((code & 0xff) == SQLITE_BUSY)
@@ -290,6 +297,7 @@ result_t db_shrink(db_t *db, int64_t max_bytes)
     char sql[64];
     int64_t pages = max_bytes / db->page_bytes;
     snprintf(sql, sizeof sql, "PRAGMA incremental_vacuum(%lld)", (long long)(pages ? pages : 1));
+    errno = 0;
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? RESULT_OK : db_failed(db, code);
 }

@@ -30,7 +30,8 @@ struct db_t {
     char error[256];
 };
 
-/* The result of a call that failed with code; keeps its text for db_error. */
+/* The result of a call that failed with code; keeps its text for db_error. errno was set to 0
+ * before the call and has not changed since. */
 result_t db_failed(db_t *db, int code);
 void db_end_statements(db_t *db);
 

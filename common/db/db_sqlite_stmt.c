@@ -1,11 +1,13 @@
 #include "common/db/db_sqlite.h"
 #include "common/base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static void prepare(db_stmt_t *stmt)
 {
     db_t *db = stmt->db;
+    errno = 0;
     int code = sqlite3_prepare_v3(db->handle, stmt->sql, -1, SQLITE_PREPARE_PERSISTENT,
                                   &stmt->handle, NULL);
     stmt->failure = code == SQLITE_OK ? RESULT_OK : db_failed(db, code);
@@ -83,6 +85,7 @@ result_t db_step(db_stmt_t *stmt)
 {
     if (!stmt->handle)
         return stmt->failure;
+    errno = 0;
     int code = sqlite3_step(stmt->handle);
     if (code == SQLITE_ROW)
         return RESULT_OK;
