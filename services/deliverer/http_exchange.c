@@ -1,0 +1,175 @@
+#include "services/deliverer/http_exchange.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "common/base/clk.h"
+#include "common/base/mem.h"
+
+enum {
+    KEPT_BODY_BYTES = 4096, /* memory for a body that stays with an idle handle */
+    CA_CACHE_S = 60,        /* a CA file that was replaced is read again after this long */
+};
+
+/* After a stall there may be a connection, but no time left to ask on it. */
+static int on_connected(void *arg, char *peer_ip, char *own_ip, int peer_port, int own_port)
+{
+    http_exchange_t *exchange = arg;
+    (void)peer_ip;
+    (void)own_ip;
+    (void)peer_port;
+    (void)own_port;
+    if (clk_mono_us() >= http_exchange_deadline_us(exchange))
+        return CURL_PREREQFUNC_ABORT;
+    exchange->n_tries++;
+    return CURL_PREREQFUNC_OK;
+}
+
+static size_t on_header(char *data, size_t one, size_t size, void *arg)
+{
+    http_exchange_t *exchange = arg;
+    return http_response_header(&exchange->response, (slice_t){data, size}) ? size * one : 0;
+}
+
+static size_t on_body(char *data, size_t one, size_t size, void *arg)
+{
+    http_exchange_t *exchange = arg;
+    return http_response_body(&exchange->response, (slice_t){data, size}) ? size * one
+                                                                          : CURL_WRITEFUNC_ERROR;
+}
+
+#define SET(easy, option, value) ENSURE(curl_easy_setopt(easy, option, value) == CURLE_OK)
+
+static void set_for_ever(http_exchange_t *exchange)
+{
+    CURL *easy = exchange->easy;
+    const http_common_t *common = exchange->common;
+    SET(easy, CURLOPT_PRIVATE, exchange);
+    SET(easy, CURLOPT_ERRORBUFFER, exchange->curl_text);
+    SET(easy, CURLOPT_NOSIGNAL, 1L);
+    /* a resolver that hangs is left behind, it must not hold up the loop */
+    SET(easy, CURLOPT_QUICK_EXIT, 1L);
+    SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    SET(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+    SET(easy, CURLOPT_PROXY, "");
+    SET(easy, CURLOPT_TCP_NODELAY, 1L);
+    SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(easy, CURLOPT_CAPATH, NULL);
+    SET(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_S);
+    SET(easy, CURLOPT_POST, 1L);
+    SET(easy, CURLOPT_HEADERFUNCTION, on_header);
+    SET(easy, CURLOPT_HEADERDATA, exchange);
+    SET(easy, CURLOPT_WRITEFUNCTION, on_body);
+    SET(easy, CURLOPT_WRITEDATA, exchange);
+    SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
+    SET(easy, CURLOPT_PREREQDATA, exchange);
+    SET(easy, CURLOPT_OPENSOCKETFUNCTION, common->on_open);
+    SET(easy, CURLOPT_OPENSOCKETDATA, common->sockets_owner);
+    SET(easy, CURLOPT_CLOSESOCKETFUNCTION, common->on_close);
+    SET(easy, CURLOPT_CLOSESOCKETDATA, common->sockets_owner);
+}
+
+/* The request's headers, and those that curl would add by itself switched off behind them (a name
+ * without a value; if the request has the header, that one counts). */
+static void set_headers(http_exchange_t *exchange)
+{
+    static char *const off[] = {"Accept:", "Content-Type:", "Expect:"};
+    enum { N_OFF = sizeof off / sizeof *off };
+    const char *const *given = exchange->request.headers;
+    size_t n = 0, n_given = 0;
+    while (given && given[n_given])
+        n_given++;
+    if (exchange->headers_max < n_given + N_OFF) {
+        exchange->headers_max = n_given + N_OFF;
+        exchange->headers =
+            mem_realloc(exchange->headers, exchange->headers_max * sizeof(struct curl_slist));
+    }
+    struct curl_slist *nodes = exchange->headers;
+    for (; n < n_given + N_OFF; n++) {
+        nodes[n].data = n < n_given ? (char *)given[n] : off[n - n_given];
+        nodes[n].next = &nodes[n + 1];
+    }
+    nodes[n - 1].next = NULL;
+    SET(exchange->easy, CURLOPT_HTTPHEADER, nodes);
+}
+
+static void set_tls(http_exchange_t *exchange)
+{
+    const exchange_request_t *request = &exchange->request;
+    CURL *easy = exchange->easy;
+    SET(easy, CURLOPT_SSL_VERIFYPEER, request->tls_insecure ? 0L : 1L);
+    SET(easy, CURLOPT_SSL_VERIFYHOST, request->tls_insecure ? 0L : 2L);
+    SET(easy, CURLOPT_CAINFO, request->ca_file ? request->ca_file : exchange->common->system_ca);
+    SET(easy, CURLOPT_SSLCERT, request->cert_file);
+    SET(easy, CURLOPT_SSLKEY, request->key_file);
+}
+
+static void set_request(http_exchange_t *exchange)
+{
+    const exchange_request_t *request = &exchange->request;
+    CURL *easy = exchange->easy;
+    bool tls = strncasecmp(request->url, "https:", 6) == 0;
+    long version = CURL_HTTP_VERSION_1_1;
+    if (request->http2)
+        version = tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
+        SET(easy, CURLOPT_URL, ""); /* absurdly long: ends as malformed */
+    SET(easy, CURLOPT_HTTP_VERSION, version);
+    SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
+    SET(easy, CURLOPT_POSTFIELDS, request->body.data ? request->body.data : "");
+    SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+    set_headers(exchange);
+    if (tls)
+        set_tls(exchange);
+}
+
+http_exchange_t *http_exchange_new(const http_common_t *common)
+{
+    http_exchange_t *self = MEM_NEW(http_exchange_t);
+    self->common = common;
+    self->easy = curl_easy_init();
+    ENSURE(self->easy);
+    set_for_ever(self);
+    return self;
+}
+
+void http_exchange_destroy(http_exchange_t **exchange)
+{
+    http_exchange_t *self = *exchange;
+    if (!self)
+        return;
+    curl_easy_cleanup(self->easy);
+    http_response_release(&self->response);
+    free(self->headers);
+    free(self);
+    *exchange = NULL;
+}
+
+void http_exchange_begin(http_exchange_t *self, const exchange_request_t *request, void *tag)
+{
+    self->request = *request;
+    self->tag = tag;
+    self->begun_us = clk_mono_us();
+    /* curl counts retries over the handle's whole life and gives up at the fifth */
+    if (self->n_tries > 1) {
+        curl_easy_reset(self->easy);
+        set_for_ever(self);
+    }
+    self->n_tries = 0;
+    self->curl_text[0] = '\0';
+    http_response_begin(&self->response, (size_t)request->response_max_bytes);
+    set_request(self);
+}
+
+int64_t http_exchange_deadline_us(const http_exchange_t *self)
+{
+    return self->begun_us + self->request.timeout_ms * 1000;
+}
+
+void http_exchange_trim(http_exchange_t *self)
+{
+    if (self->response.body.capacity > KEPT_BODY_BYTES)
+        buf_release(&self->response.body);
+}
