@@ -238,10 +238,12 @@ static int read_flags(cli_t *cli, int argc, char **argv)
     int at = 0, c;
     opterr = 0;
     optind = 1;
-    while ((c = getopt_long(argc, argv, "h", options, &at)) != -1) {
-        if (c == '?' || c == ':')
-            return cli_fail(cli, EXIT_USAGE, "%s %s; see provisor %s --help",
-                            optopt ? "a value is missing after, or unknown is," : "unknown flag",
+    while ((c = getopt_long(argc, argv, ":h", options, &at)) != -1) {
+        if (c == ':')
+            return cli_fail(cli, EXIT_USAGE, "a value is missing after %s; see provisor %s --help",
+                            argv[optind - 1], cli->command->name);
+        if (c == '?')
+            return cli_fail(cli, EXIT_USAGE, "unknown flag %s; see provisor %s --help",
                             argv[optind - 1], cli->command->name);
         const char *name = c == 'h' ? "help" : options[at].name;
         cli->given[cli->n_given++] = (given_t){name, optarg ? optarg : ""};

@@ -67,8 +67,8 @@ static int read_secret_file(const cli_t *cli, const char *path, buf_t *to)
 }
 
 /* --secret S | @file | generate; several while a secret rotates, the newest first. A generated one
- * is shown once, on stderr. */
-static int take_secrets(const cli_t *cli, handler_t *handler)
+ * goes into ret_notice, to be shown once the handler is stored. */
+static int take_secrets(const cli_t *cli, handler_t *handler, buf_t *ret_notice)
 {
     AUTO_BUF secrets = {0};
     size_t n = cli_flag_count(cli, "secret");
@@ -77,7 +77,7 @@ static int take_secrets(const cli_t *cli, handler_t *handler)
         AUTO_BUF one = {0};
         if (strcmp(value, "generate") == 0) {
             make_secret(&one);
-            fprintf(stderr, "secret (shown only now): %s\n", one.data);
+            buf_printf(ret_notice, "secret (shown only now): %s\n", one.data);
         } else if (*value == '@') {
             int code = read_secret_file(cli, value + 1, &one);
             if (code != EXIT_OK)
@@ -158,7 +158,7 @@ static void take_events(const cli_t *cli, handler_t *handler, size_t first_word)
         set_text(&handler->events, events.data);
 }
 
-static int take_flags(const cli_t *cli, handler_t *handler, bool is_new)
+static int take_flags(const cli_t *cli, handler_t *handler, bool is_new, buf_t *ret_notice)
 {
     join_flag(cli, "name", " ", &handler->name);
     join_flag(cli, "task", " ", &handler->task);
@@ -176,7 +176,7 @@ static int take_flags(const cli_t *cli, handler_t *handler, bool is_new)
     }
     int code = take_type(cli, handler, is_new);
     code = code ? code : take_numbers(cli, handler);
-    return code ? code : take_secrets(cli, handler);
+    return code ? code : take_secrets(cli, handler, ret_notice);
 }
 
 /* A pattern that covers no known event is most likely a slip of the pen. */
@@ -211,8 +211,9 @@ static void print_handler_json(const handler_t *handler)
 static int add_run(cli_t *cli)
 {
     AUTO_HANDLER handler;
+    AUTO_BUF notice = {0};
     handler_init(&handler);
-    int code = take_flags(cli, &handler, true);
+    int code = take_flags(cli, &handler, true, &notice);
     if (code != EXIT_OK)
         return code;
     if (!handler.name || !handler.events || !handler.task)
@@ -227,6 +228,7 @@ static int add_run(cli_t *cli)
         return code;
     if (handlers_add(handlers, &handler, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
+    fputs(notice.data ? notice.data : "", stderr);
     if (cli_json(cli))
         print_handler_json(handlers_find(handlers, handler.id));
     else
@@ -273,13 +275,15 @@ static int update_run(cli_t *cli)
     if (code != EXIT_OK)
         return code;
     AUTO_HANDLER handler;
+    AUTO_BUF notice = {0};
     copy_handler(found, &handler);
-    code = take_flags(cli, &handler, false);
+    code = take_flags(cli, &handler, false, &notice);
     code = code ? code : check_events(cli, &handler);
     if (code != EXIT_OK)
         return code;
     if (handlers_update(handlers, &handler, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
+    fputs(notice.data ? notice.data : "", stderr);
     if (cli_json(cli))
         print_handler_json(handlers_find(handlers, handler.id));
     else

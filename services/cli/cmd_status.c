@@ -5,6 +5,7 @@
 #include "common/base/clk.h"
 #include "common/service/endpoint.h"
 #include "common/service/handlers.h"
+#include "common/wire/messages.h"
 #include "services/cli/print.h"
 #include "services/cli/table.h"
 
@@ -55,80 +56,130 @@ static void add_stages(status_t *self, const char *kind, const char *key)
     }
 }
 
-/* The deliverer's view of one handler, NULL where it has none yet. */
-static const json_tree_t *find_load(const json_tree_t *loads, int64_t id)
+enum { DELIVERERS_MAX = PARTITIONS };
+
+/* What the deliverers say about one handler, taken together. */
+typedef struct {
+    int64_t pending, lanes, blocked_lanes, in_flight;
+    int64_t oldest_ms, last_success_ms, last_error_ms;
+    const char *circuit, *last_error; /* borrowed from the answers */
+} load_t;
+
+typedef struct {
+    json_tree_t *answers[DELIVERERS_MAX];
+    size_t n;
+} loads_t;
+
+static int64_t greater(int64_t a, int64_t b)
 {
-    for (size_t i = 0; YAJL_IS_ARRAY(loads) && i < loads->u.array.len; i++)
-        if (json_get_int(loads->u.array.values[i], "handler_id", 0) == id)
-            return loads->u.array.values[i];
-    return NULL;
+    return a > b ? a : b;
 }
 
-static void add_handler_row(table_t *table, const handler_t *handler, const json_tree_t *load)
+static void add_load(const json_tree_t *part, load_t *sum)
+{
+    const char *circuit = json_get_str(part, "circuit");
+    sum->pending += json_get_int(part, "pending", 0);
+    sum->lanes += json_get_int(part, "lanes", 0);
+    sum->blocked_lanes += json_get_int(part, "blocked_lanes", 0);
+    sum->in_flight += json_get_int(part, "in_flight", 0);
+    sum->oldest_ms = greater(sum->oldest_ms, json_get_int(part, "oldest_ms", 0));
+    sum->last_success_ms = greater(sum->last_success_ms, json_get_int(part, "last_success_ms", 0));
+    if (!sum->circuit || (circuit && strcmp(circuit, "closed") != 0))
+        sum->circuit = circuit;
+    if (json_get_int(part, "last_error_ms", 0) >= sum->last_error_ms &&
+        json_get_str(part, "last_error")) {
+        sum->last_error_ms = json_get_int(part, "last_error_ms", 0);
+        sum->last_error = json_get_str(part, "last_error");
+    }
+}
+
+static load_t load_of(const loads_t *loads, int64_t handler_id)
+{
+    load_t sum = {0};
+    for (size_t i = 0; i < loads->n; i++) {
+        const json_tree_t *list = json_get(loads->answers[i], "handlers");
+        for (size_t j = 0; YAJL_IS_ARRAY(list) && j < list->u.array.len; j++)
+            if (json_get_int(list->u.array.values[j], "handler_id", 0) == handler_id)
+                add_load(list->u.array.values[j], &sum);
+    }
+    return sum;
+}
+
+static void ask_loads(const cli_t *cli, loads_t *loads)
+{
+    for (const char *at = cli_endpoint(cli, "deliverers", "deliverer", "control");
+         *at && loads->n < DELIVERERS_MAX;) {
+        AUTO_BUF one = {0}, answer = {0};
+        json_tree_t *tree = NULL;
+        buf_add(&one, at, strcspn(at, " "));
+        if (endpoint_ask(one.data, SLICE("{\"op\":\"handlers\"}"), PING_TIMEOUT_MS, &answer) ==
+                RESULT_OK &&
+            json_parse(buf_slice(&answer), &tree, NULL) == RESULT_OK)
+            loads->answers[loads->n++] = tree;
+        at += one.size + strspn(at + one.size, " ");
+    }
+}
+
+static void add_handler_row(table_t *table, const handler_t *handler, const load_t *load)
 {
     AUTO_BUF oldest = {0}, success = {0};
-    int64_t oldest_ms = json_get_int(load, "oldest_ms", 0);
-    int64_t success_ms = json_get_int(load, "last_success_ms", 0);
-    if (oldest_ms)
-        print_age(oldest_ms, &oldest);
-    if (success_ms) {
-        print_age(clk_wall_ms() - success_ms, &success);
+    if (load->oldest_ms)
+        print_age(load->oldest_ms, &oldest);
+    if (load->last_success_ms) {
+        print_age(clk_wall_ms() - load->last_success_ms, &success);
         buf_add_str(&success, " ago");
     }
     table_cellf(table, "%lld", (long long)handler->id);
     table_cell(table, handler->name);
     table_cell(table, handler_status_str(handler->status));
-    table_cellf(table, "%lld", (long long)json_get_int(load, "pending", 0));
-    table_cellf(table, "%lld", (long long)json_get_int(load, "blocked_lanes", 0));
+    table_cellf(table, "%lld", (long long)load->pending);
+    table_cellf(table, "%lld", (long long)load->blocked_lanes);
     table_cell(table, oldest.data);
-    table_cell(table, json_get_str(load, "circuit"));
+    table_cell(table, load->circuit);
     table_cell(table, success.data);
-    const char *error = json_get_str(load, "last_error");
-    table_cell(table, handler->status == HANDLER_SUSPENDED ? handler->status_reason : error);
+    table_cell(table,
+               handler->status == HANDLER_SUSPENDED ? handler->status_reason : load->last_error);
 }
 
-static void add_handler_json(json_writer_t *w, const handler_t *handler, const json_tree_t *load)
+static void add_handler_json(json_writer_t *w, const handler_t *handler, const load_t *load)
 {
-    static const char *const numbers[] = {"pending",      "lanes",     "blocked_lanes",
-                                          "in_flight",    "oldest_ms", "last_success_ms",
-                                          "last_error_ms"};
     json_open_object(w);
     json_key_int(w, "handler_id", handler->id);
     json_key_str(w, "name", handler->name);
     json_key_str(w, "status", handler_status_str(handler->status));
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        json_key_int(w, numbers[i], json_get_int(load, numbers[i], 0));
-    json_key_str(w, "circuit", json_get_str(load, "circuit"));
-    json_key_str(w, "last_error", json_get_str(load, "last_error"));
+    json_key_int(w, "pending", load->pending);
+    json_key_int(w, "lanes", load->lanes);
+    json_key_int(w, "blocked_lanes", load->blocked_lanes);
+    json_key_int(w, "in_flight", load->in_flight);
+    json_key_int(w, "oldest_ms", load->oldest_ms);
+    json_key_str(w, "circuit", load->circuit);
+    json_key_int(w, "last_success_ms", load->last_success_ms);
+    json_key_str(w, "last_error", load->last_error);
+    json_key_int(w, "last_error_ms", load->last_error_ms);
     json_close_object(w);
 }
 
 static void add_handlers(status_t *self, table_t *table)
 {
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
-    AUTO_BUF question = {0}, answer = {0};
-    AUTO(json_tree) tree = NULL;
     fault_t fault;
+    loads_t loads = {.n = 0};
     if (handlers_open(config_handlers_dir(cli_config(self->cli)), &handlers, &fault) != RESULT_OK) {
         fprintf(stderr, "%s\n", fault.text);
         self->all_ready = false;
         return;
     }
-    buf_add_str(&question, "{\"op\":\"handlers\"}");
-    const char *endpoint = cli_endpoint(self->cli, "deliverers", "deliverer", "control");
-    AUTO_BUF first = {0};
-    buf_add(&first, endpoint, strcspn(endpoint, " "));
-    if (endpoint_ask(first.data, buf_slice(&question), PING_TIMEOUT_MS, &answer) == RESULT_OK &&
-        json_parse(buf_slice(&answer), &tree, NULL) != RESULT_OK)
-        tree = NULL;
+    ask_loads(self->cli, &loads);
     for (size_t i = 0; i < handlers_count(handlers); i++) {
         const handler_t *handler = handlers_at(handlers, i);
         if (handler->status >= HANDLER_ARCHIVED)
             continue;
-        const json_tree_t *load = find_load(json_get(tree, "handlers"), handler->id);
-        add_handler_row(table, handler, load);
-        add_handler_json(&self->w, handler, load);
+        load_t load = load_of(&loads, handler->id);
+        add_handler_row(table, handler, &load);
+        add_handler_json(&self->w, handler, &load);
     }
+    while (loads.n)
+        json_tree_destroy(&loads.answers[--loads.n]);
 }
 
 static void print_table(const table_t *table)
