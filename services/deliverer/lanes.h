@@ -43,7 +43,7 @@ typedef struct {
 } lanes_handler_t;
 
 typedef struct {
-    int64_t seq; /* of the event in the store: order of custody */
+    int64_t seq; /* of the event in the store: order of custody, from 1 */
     int64_t handler_id;
     uint64_t object;       /* lane key; unordered deliveries have one of their own; not 0 */
     int attempts;          /* made so far, without the one that lanes_take starts */
@@ -114,9 +114,10 @@ void lanes_add(lanes_t *lanes, int64_t seq, void *event, const lanes_target_t *t
 /* At the start and for a lane that was never seen: one lane with its head and how many it has (the
  * head included). due_ms as in a retry; 0: now. */
 void lanes_restore(lanes_t *lanes, const lanes_delivery_t *head, int64_t due_ms, int64_t count);
-/* Answer to on_refill: n >= 1 deliveries of this lane in order of seq, continuing after after_seq,
- * more than LANES_KEEP are no use. on_release is called for those that are not taken (all of them
- * if the lane is gone meanwhile). n = 0: the store has no more, the count was wrong. */
+/* The one answer to each on_refill: n >= 1 deliveries of this lane in order of seq, continuing
+ * after after_seq, without what was dropped meanwhile; more than LANES_KEEP are no use. on_release
+ * is called for those that are not taken. n = 0: the store has no more, also none that are still on
+ * their way into it; what was added since on_refill is asked for again. */
 void lanes_refill(lanes_t *lanes, int64_t handler_id, uint64_t object,
                   const lanes_delivery_t *deliveries, size_t n, int64_t now_ms);
 
