@@ -16,6 +16,7 @@ typedef struct {
     int type;              /* ZMQ_PULL, ... */
     int hwm;               /* messages, both directions; ROUTER and PUB per peer */
     int64_t max_msg_bytes; /* 0: not limited (trusted inner sockets still set one) */
+    int64_t resolve_ms;    /* how often names are looked up; 0: every 5 s */
     int send_hwm;          /* where answers are small and requests are not; 0: hwm */
     const char *monitor;   /* "inproc://...": where a PAIR hears of connections (CONNECTED and
                               DISCONNECTED), from before the first one; NULL: nobody asks */

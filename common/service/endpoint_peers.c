@@ -3,7 +3,7 @@
 #include "common/service/endpoint_socket.h"
 #include "common/service/resolver.h"
 
-enum { ENDPOINTS_MAX = 256 };
+enum { ENDPOINTS_MAX = 256, RESOLVE_MS = 5000 };
 
 /* One word of the list. */
 typedef struct {
@@ -106,7 +106,7 @@ static result_t add_list(endpoint_peers_t *peers, const char *list, fault_t *fau
     return r;
 }
 
-static void start_resolver(endpoint_peers_t *peers, zloop_t *loop)
+static void start_resolver(endpoint_peers_t *peers, zloop_t *loop, int64_t interval_ms)
 {
     char *names[ENDPOINTS_MAX];
     size_t n_names = 0;
@@ -116,7 +116,7 @@ static void start_resolver(endpoint_peers_t *peers, zloop_t *loop)
             peers->named[n_names++] = i;
         }
     if (n_names > 0)
-        peers->resolver = resolver_new(loop, names, n_names, on_resolved, peers);
+        peers->resolver = resolver_new(loop, names, n_names, interval_ms, on_resolved, peers);
 }
 
 result_t endpoint_connect(zloop_t *loop, const char *list, const endpoint_options_t *options,
@@ -129,7 +129,7 @@ result_t endpoint_connect(zloop_t *loop, const char *list, const endpoint_option
     result_t r = add_list(peers, list, fault);
     if (r != RESULT_OK)
         return r;
-    start_resolver(peers, loop);
+    start_resolver(peers, loop, options->resolve_ms ? options->resolve_ms : RESOLVE_MS);
     *ret_peers = TAKE(peers);
     return RESULT_OK;
 }

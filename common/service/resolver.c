@@ -8,8 +8,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-enum { INTERVAL_S = 5 };
-
 typedef struct {
     char *addresses[RESOLVER_ADDRESSES_MAX]; /* sorted, each once */
     size_t n_addresses;
@@ -23,6 +21,7 @@ typedef struct {
     bool stop;      /* the loop has left */
     int users;      /* loop and thread */
     int changed_fd; /* eventfd: an answer has changed */
+    int64_t interval_ms;
     char **names;
     answer_t *answers;
     size_t n_names;
@@ -133,7 +132,9 @@ static bool wait_interval(shared_t *shared)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += INTERVAL_S;
+    int64_t ns = until.tv_nsec + shared->interval_ms % 1000 * 1000000;
+    until.tv_sec += shared->interval_ms / 1000 + ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
     pthread_mutex_lock(&shared->mutex);
     int waited = 0;
     while (!shared->stop && waited == 0)
@@ -182,10 +183,10 @@ static int on_changed(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     return 0;
 }
 
-static shared_t *shared_new(char *const *names, size_t n_names)
+static shared_t *shared_new(char *const *names, size_t n_names, int64_t interval_ms)
 {
     shared_t *shared = MEM_NEW(shared_t);
-    *shared = (shared_t){.users = 2, .n_names = n_names};
+    *shared = (shared_t){.users = 2, .n_names = n_names, .interval_ms = interval_ms};
     shared->names = mem_alloc(n_names * sizeof *shared->names);
     shared->answers = mem_alloc(n_names * sizeof *shared->answers);
     for (size_t i = 0; i < n_names; i++)
@@ -201,11 +202,11 @@ static shared_t *shared_new(char *const *names, size_t n_names)
     return shared;
 }
 
-resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, resolver_fn *on_change,
-                         void *owner)
+resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, int64_t interval_ms,
+                         resolver_fn *on_change, void *owner)
 {
     resolver_t *resolver = MEM_NEW(resolver_t);
-    *resolver = (resolver_t){loop, shared_new(names, n_names), on_change, owner};
+    *resolver = (resolver_t){loop, shared_new(names, n_names, interval_ms), on_change, owner};
     zmq_pollitem_t item = {.fd = resolver->shared->changed_fd, .events = ZMQ_POLLIN};
     zloop_poller(loop, &item, on_changed, resolver);
     pthread_t thread;

@@ -1,4 +1,4 @@
-/* resolver: looks host names up on a thread of its own, at the start and every 5 s.
+/* resolver: looks host names up on a thread of its own, at the start and from time to time.
  *
  * getaddrinfo() may take many seconds and cannot be stopped, so the thread is detached and shares
  * only a small counted state with the loop: resolver_destroy() never waits for it. */
@@ -18,8 +18,8 @@ typedef struct resolver_t resolver_t;
 typedef void resolver_fn(void *owner, size_t name, char *const *addresses, size_t n_addresses);
 
 /* One family per name: IPv4 if it has such addresses, so that a peer is not met twice. */
-resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, resolver_fn *on_change,
-                         void *owner);
+resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, int64_t interval_ms,
+                         resolver_fn *on_change, void *owner);
 void resolver_destroy(resolver_t **resolver);
 
 #endif

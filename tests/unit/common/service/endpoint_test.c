@@ -1,0 +1,516 @@
+#include "tests/support/unit.h"
+
+#include "common/base/cleanup.h"
+#include "common/base/clk.h"
+#include "common/service/endpoint.h"
+
+#include <dlfcn.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+enum { DEADLINE_MS = 20000 };
+
+/* ---- A name server that the tests write ------------------------------------------------- */
+
+static pthread_mutex_t names_mutex = PTHREAD_MUTEX_INITIALIZER;
+static const char *names_answer; /* addresses of peers.test, space separated; NULL: no answer */
+
+static void set_names(const char *addresses)
+{
+    pthread_mutex_lock(&names_mutex);
+    names_answer = addresses;
+    pthread_mutex_unlock(&names_mutex);
+}
+
+typedef int getaddrinfo_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+/* Stands in front of the C library's, which libzmq uses too. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret_list)
+{
+    getaddrinfo_fn *real = (getaddrinfo_fn *)dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!name || strcmp(name, "peers.test") != 0)
+        return real(name, service, hints, ret_list);
+    pthread_mutex_lock(&names_mutex);
+    const char *at = names_answer;
+    pthread_mutex_unlock(&names_mutex);
+    struct addrinfo *list = NULL;
+    for (char text[64]; at && sscanf(at, "%63s", text) == 1;) {
+        struct addrinfo *one = NULL,
+                        numeric = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+        assert_int_equal(real(text, NULL, &numeric, &one), 0);
+        one->ai_next = list;
+        list = one;
+        at += strlen(text) + (at[strlen(text)] == ' ');
+    }
+    *ret_list = list;
+    return list ? 0 : EAI_AGAIN;
+}
+
+/* ---- Help ------------------------------------------------------------------------------- */
+
+static config_t *config_with(const char *name, const char *value, bool trusted)
+{
+    config_t *config = NULL;
+    fault_t fault = {""};
+    setenv(name, value, 1);
+    setenv("PROVISOR_PROVISOR_TRUSTED_NETWORK", trusted ? "1" : "0", 1);
+    if (config_load(NULL, NULL, &config, &fault) != RESULT_OK)
+        fail_msg("%s", fault.text);
+    unsetenv(name);
+    unsetenv("PROVISOR_PROVISOR_TRUSTED_NETWORK");
+    return config;
+}
+
+/* Binds router.intake to the endpoint. */
+static zsock_t *bind_to(const char *endpoint, int type, int64_t max_msg_bytes)
+{
+    AUTO(config) config = config_with("PROVISOR_ROUTER_INTAKE", endpoint, false);
+    endpoint_options_t options = {.type = type, .hwm = 10, .max_msg_bytes = max_msg_bytes};
+    zsock_t *socket = NULL;
+    fault_t fault = {""};
+    if (endpoint_bind(config, "router", "intake", &options, &socket, &fault) != RESULT_OK)
+        fail_msg("%s", fault.text);
+    zsock_set_rcvtimeo(socket, DEADLINE_MS);
+    return socket;
+}
+
+static result_t try_bind(const char *endpoint, bool trusted, fault_t *fault)
+{
+    AUTO(config) config = config_with("PROVISOR_ROUTER_INTAKE", endpoint, trusted);
+    AUTO(zsock) socket = NULL;
+    endpoint_options_t options = {.type = ZMQ_PULL, .hwm = 10};
+    return endpoint_bind(config, "router", "intake", &options, &socket, fault);
+}
+
+enum { PORT_SIZE = 8, ENDPOINT_SIZE = 64 };
+
+/* The port that a wildcard has become; returns ret_port. */
+static const char *port_of(zsock_t *socket, char ret_port[static PORT_SIZE])
+{
+    AUTO_FREE char *endpoint = zsock_last_endpoint(socket);
+    snprintf(ret_port, PORT_SIZE, "%s", strrchr(endpoint, ':') + 1);
+    return ret_port;
+}
+
+static const char *endpoint_of(zsock_t *socket, char ret_endpoint[static ENDPOINT_SIZE])
+{
+    char port[PORT_SIZE];
+    snprintf(ret_endpoint, ENDPOINT_SIZE, "tcp://127.0.0.1:%s", port_of(socket, port));
+    return ret_endpoint;
+}
+
+typedef struct {
+    bool (*reached)(void *arg);
+    void *arg;
+    int64_t until_ms;
+    bool ok;
+} wait_t;
+
+static int on_wait(zloop_t *loop, int timer, void *arg)
+{
+    (void)loop;
+    (void)timer;
+    wait_t *wait = arg;
+    wait->ok = wait->reached(wait->arg);
+    return wait->ok || clk_mono_ms() > wait->until_ms ? -1 : 0;
+}
+
+/* Runs the loop until the state is reached. */
+static void run_until(zloop_t *loop, bool (*reached)(void *arg), void *arg)
+{
+    wait_t wait = {reached, arg, clk_mono_ms() + DEADLINE_MS, false};
+    int timer = zloop_timer(loop, 1, 0, on_wait, &wait);
+    zloop_start(loop);
+    zloop_timer_end(loop, timer);
+    assert_true(wait.ok);
+}
+
+static void expect_text(zsock_t *socket, const char *expected)
+{
+    AUTO_FREE char *text = zstr_recv(socket);
+    assert_non_null(text);
+    assert_string_equal(text, expected);
+}
+
+/* ---- Bind ------------------------------------------------------------------------------- */
+
+static void a_port_in_use_is_told(void **state)
+{
+    (void)state;
+    AUTO(zsock) first = bind_to("tcp://127.0.0.1:*", ZMQ_PULL, 0);
+    char endpoint[ENDPOINT_SIZE], expected[256];
+    endpoint_of(first, endpoint);
+    fault_t fault = {""};
+    assert_int_equal(try_bind(endpoint, false, &fault), RESULT_LOCKED);
+    snprintf(expected, sizeof expected,
+             "cannot bind %s (router.intake): address in use; stop the other process or set "
+             "PROVISOR_ROUTER_INTAKE",
+             endpoint);
+    assert_string_equal(fault.text, expected);
+}
+
+static void only_loopback_is_bound_without_trust(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint;
+        bool ok;
+    } cases[] = {
+        {"tcp://127.0.0.1:*",           true },
+        {"tcp://127.9.9.9:*",           true },
+        {"ipc:///tmp/endpoint_test.%d", true },
+        {"inproc://endpoint-test",      true },
+        {"tcp://0.0.0.0:*",             false},
+        {"tcp://*:*",                   false},
+        {"tcp://[::]:*",                false},
+        {"tcp://[::ffff:1.2.3.4]:*",    false},
+        {"tcp://128.0.0.1:*",           false},
+        {"tcp://1.127.0.0:*",           false},
+        {"tcp://127.0.0.1.evil:*",      false},
+        {"tcp://localhost:*",           false},
+        {"tcp://lo:*",                  false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char endpoint[64];
+        fault_t fault = {""};
+        snprintf(endpoint, sizeof endpoint, "%s", cases[i].endpoint);
+        if (strstr(endpoint, "%d"))
+            snprintf(endpoint, sizeof endpoint, "ipc:///tmp/endpoint_test.%d", getpid());
+        result_t r = try_bind(endpoint, false, &fault);
+        if (r != (cases[i].ok ? RESULT_OK : RESULT_INVALID))
+            fail_msg("%s: %s %s", endpoint, result_str(r), fault.text);
+        if (!cases[i].ok)
+            assert_non_null(strstr(fault.text, "provisor.trusted_network"));
+    }
+}
+
+static void trust_binds_everything(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"tcp://0.0.0.0:*", "tcp://*:*", "tcp://lo:*"};
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
+        fault_t fault = {""};
+        if (try_bind(endpoints[i], true, &fault) != RESULT_OK)
+            fail_msg("%s: %s", endpoints[i], fault.text);
+    }
+    fault_t fault = {""};
+    assert_int_equal(try_bind("tcp://192.0.2.1:*", true, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "PROVISOR_ROUTER_INTAKE"));
+}
+
+static void a_local_socket_is_not_stolen(void **state)
+{
+    (void)state;
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "ipc:///tmp/endpoint_test.%d", getpid());
+    zsock_t *first = bind_to(endpoint, ZMQ_PULL, 0);
+    fault_t fault = {""};
+    assert_int_equal(try_bind(endpoint, false, &fault), RESULT_LOCKED);
+    zsock_destroy(&first);
+    result_t r = RESULT_LOCKED; /* libzmq closes it on its own thread, and leaves the file */
+    for (int64_t until_ms = clk_mono_ms() + DEADLINE_MS;
+         r == RESULT_LOCKED && clk_mono_ms() < until_ms;) {
+        sched_yield();
+        r = try_bind(endpoint, false, &fault);
+    }
+    assert_int_equal(r, RESULT_OK);
+    unlink(endpoint + strlen("ipc://"));
+}
+
+static void every_option_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        int type;
+        bool immediate;
+    } types[] = {
+        {ZMQ_PULL,   false},
+        {ZMQ_PUSH,   true },
+        {ZMQ_DEALER, true },
+        {ZMQ_ROUTER, false},
+        {ZMQ_XPUB,   false},
+        {ZMQ_SUB,    false}
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        AUTO(zsock) socket = bind_to("tcp://127.0.0.1:*", types[i].type, 1234);
+        const struct {
+            int name, value;
+        } options[] = {
+            {ZMQ_SNDHWM,            10                },
+            {ZMQ_RCVHWM,            10                },
+            {ZMQ_LINGER,            0                 },
+            {ZMQ_RECONNECT_IVL,     50                },
+            {ZMQ_RECONNECT_IVL_MAX, 2000              },
+            {ZMQ_HEARTBEAT_IVL,     5000              },
+            {ZMQ_HEARTBEAT_TIMEOUT, 15000             },
+            {ZMQ_TCP_KEEPALIVE,     1                 },
+            {ZMQ_IMMEDIATE,         types[i].immediate},
+        };
+        for (size_t j = 0; j < sizeof options / sizeof *options; j++) {
+            int value = -2;
+            size_t size = sizeof value;
+            assert_int_equal(zmq_getsockopt(zsock_resolve(socket), options[j].name, &value, &size),
+                             0);
+            if (value != options[j].value)
+                fail_msg("type %d option %d is %d", types[i].type, options[j].name, value);
+        }
+        int64_t max_msg = 0;
+        size_t size = sizeof max_msg;
+        zmq_getsockopt(zsock_resolve(socket), ZMQ_MAXMSGSIZE, &max_msg, &size);
+        assert_int_equal(max_msg, 1234);
+    }
+}
+
+static void a_message_that_is_too_large_ends_its_connection_only(void **state)
+{
+    (void)state;
+    AUTO(zsock) pull = bind_to("tcp://127.0.0.1:*", ZMQ_PULL, 100);
+    char endpoint[ENDPOINT_SIZE];
+    endpoint_of(pull, endpoint);
+    AUTO(zsock) good = zsock_new_push(endpoint);
+    AUTO(zsock) bad = zsock_new_push(endpoint);
+    char big[101] = "";
+    memset(big, 'x', 100);
+    assert_int_equal(zstr_send(good, "first"), 0);
+    expect_text(pull, "first");
+    assert_int_equal(zmq_send(zsock_resolve(bad), big, sizeof big, 0), (int)sizeof big);
+    assert_int_equal(zstr_send(good, "second"), 0);
+    expect_text(pull, "second");
+}
+
+/* ---- Connect ---------------------------------------------------------------------------- */
+
+static endpoint_peers_t *connect_to(zloop_t *loop, const char *list, int type)
+{
+    endpoint_options_t options = {.type = type, .hwm = 10, .resolve_ms = 5};
+    endpoint_peers_t *peers = NULL;
+    fault_t fault = {""};
+    if (endpoint_connect(loop, list, &options, &peers, &fault) != RESULT_OK)
+        fail_msg("%s", fault.text);
+    zsock_set_sndtimeo(endpoint_socket(peers), DEADLINE_MS);
+    zsock_set_rcvtimeo(endpoint_socket(peers), DEADLINE_MS);
+    return peers;
+}
+
+static void every_endpoint_of_the_list_is_a_peer(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    AUTO(zsock) a = bind_to("tcp://127.0.0.1:*", ZMQ_PULL, 0);
+    AUTO(zsock) b = bind_to("tcp://127.0.0.1:*", ZMQ_PULL, 0);
+    char list[150], a_endpoint[ENDPOINT_SIZE], b_endpoint[ENDPOINT_SIZE];
+    snprintf(list, sizeof list, " %s  %s ", endpoint_of(a, a_endpoint), endpoint_of(b, b_endpoint));
+    AUTO(endpoint_peers) peers = connect_to(loop, list, ZMQ_PUSH);
+    assert_int_equal(endpoint_count(peers), 2);
+    AUTO(zpoller) poller = zpoller_new(a, b, NULL);
+    bool a_got = false, b_got = false;
+    for (int i = 0; i < 1000 && !(a_got && b_got); i++) { /* until both are connected */
+        assert_int_equal(zstr_send(endpoint_socket(peers), "x"), 0);
+        zsock_t *which = zpoller_wait(poller, DEADLINE_MS);
+        assert_non_null(which);
+        expect_text(which, "x");
+        a_got |= which == a;
+        b_got |= which == b;
+    }
+    assert_true(a_got && b_got);
+}
+
+static void lists_may_be_empty_but_not_wrong(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    AUTO(endpoint_peers) none = connect_to(loop, "", ZMQ_PUSH);
+    assert_int_equal(endpoint_count(none), 0);
+    AUTO_BUF many = {0};
+    for (int i = 0; i < 257; i++)
+        buf_printf(&many, "inproc://nobody-%d ", i);
+    static const char *const wrong[] = {"gopher://127.0.0.1:1", "tcp://127.0.0.1:notaport", "x"};
+    endpoint_options_t options = {.type = ZMQ_PUSH, .hwm = 10};
+    for (size_t i = 0; i <= sizeof wrong / sizeof *wrong; i++) {
+        const char *list = i < sizeof wrong / sizeof *wrong ? wrong[i] : many.data;
+        AUTO(endpoint_peers) peers = NULL;
+        fault_t fault = {""};
+        result_t r = endpoint_connect(loop, list, &options, &peers, &fault);
+        if (r != RESULT_INVALID || !*fault.text)
+            fail_msg("%.60s: %s", list, result_str(r));
+    }
+}
+
+typedef struct {
+    endpoint_peers_t *peers;
+    size_t n;
+} count_t;
+
+static bool has_count(void *arg)
+{
+    const count_t *count = arg;
+    return endpoint_count(count->peers) == count->n;
+}
+
+static void a_name_is_all_of_its_addresses_as_they_change(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    AUTO(zsock) one = bind_to("tcp://127.0.0.1:*", ZMQ_PUB, 0);
+    char list[128], other[128], port[PORT_SIZE];
+    port_of(one, port);
+    snprintf(list, sizeof list, "tcp://peers.test:%s", port);
+    snprintf(other, sizeof other, "tcp://127.0.0.2:%s", port);
+    AUTO(zsock) two = bind_to(other, ZMQ_PUB, 0);
+    set_names(NULL);
+    AUTO(endpoint_peers) peers = connect_to(loop, list, ZMQ_SUB);
+    zsock_set_subscribe(endpoint_socket(peers), "");
+    assert_int_equal(endpoint_count(peers), 0);
+    set_names("127.0.0.1");
+    run_until(loop, has_count, &(count_t){peers, 1});
+    set_names("127.0.0.2 127.0.0.1 127.0.0.2");
+    run_until(loop, has_count, &(count_t){peers, 2});
+    set_names("127.0.0.2 127.0.0.3 ::1"); /* IPv4 goes first, so that nobody is met twice */
+    run_until(loop, has_count, &(count_t){peers, 2});
+    set_names("127.0.0.2");
+    run_until(loop, has_count, &(count_t){peers, 1});
+    zsock_set_rcvtimeo(endpoint_socket(peers), 5);
+    AUTO_FREE char *got = NULL;
+    for (int i = 0; i < 2000 && !got; i++) {
+        zstr_send(one, "from the one that vanished");
+        zstr_send(two, "from the one that stayed");
+        got = zstr_recv(endpoint_socket(peers));
+    }
+    assert_non_null(got);
+    assert_string_equal(got, "from the one that stayed");
+    set_names(NULL);
+}
+
+static bool never(void *arg)
+{
+    return --*(int *)arg == 0;
+}
+
+static void a_failed_lookup_changes_nothing(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    set_names("127.0.0.1 127.0.0.2");
+    AUTO(endpoint_peers) peers = connect_to(loop, "tcp://peers.test:9", ZMQ_PUSH);
+    run_until(loop, has_count, &(count_t){peers, 2});
+    set_names(NULL);
+    int turns = 30; /* of a millisecond: several lookups */
+    run_until(loop, never, &turns);
+    assert_int_equal(endpoint_count(peers), 2);
+}
+
+static void one_address_is_one_peer_however_it_is_named(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    AUTO(zsock) pub = bind_to("tcp://127.0.0.1:*", ZMQ_XPUB, 0);
+    char list[128], port[PORT_SIZE];
+    snprintf(list, sizeof list, "tcp://127.0.0.1:%1$s tcp://127.0.0.1:%1$s tcp://peers.test:%1$s",
+             port_of(pub, port));
+    set_names("127.0.0.1");
+    AUTO(endpoint_peers) peers = connect_to(loop, list, ZMQ_SUB);
+    run_until(loop, has_count, &(count_t){peers, 3});
+    zsock_set_subscribe(endpoint_socket(peers), "");
+    expect_text(pub, "\001");
+    zstr_send(pub, "once");
+    zstr_send(pub, "end");
+    expect_text(endpoint_socket(peers), "once");
+    expect_text(endpoint_socket(peers), "end");
+    set_names("127.0.0.9"); /* the address is still listed twice */
+    run_until(loop, has_count, &(count_t){peers, 3});
+    zstr_send(pub, "still there");
+    expect_text(endpoint_socket(peers), "still there");
+    set_names(NULL);
+}
+
+static void destroying_does_not_wait_for_a_lookup(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    pthread_mutex_lock(&names_mutex); /* the lookup hangs */
+    endpoint_peers_t *peers = connect_to(loop, "tcp://peers.test:9", ZMQ_PUSH);
+    endpoint_peers_destroy(&peers);
+    pthread_mutex_unlock(&names_mutex);
+    assert_null(peers);
+}
+
+static void a_push_waits_for_a_peer_that_answers(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    AUTO(endpoint_peers) peers = connect_to(loop, "tcp://127.0.0.1:9", ZMQ_PUSH);
+    assert_int_equal(zmq_send(zsock_resolve(endpoint_socket(peers)), "x", 1, ZMQ_DONTWAIT), -1);
+    assert_int_equal(zmq_errno(), EAGAIN);
+}
+
+/* ---- Ask -------------------------------------------------------------------------------- */
+
+static void *answer_one(void *arg)
+{
+    AUTO(zmsg) msg = zmsg_recv(arg);
+    if (msg) {
+        zframe_t *question = zmsg_last(msg);
+        zmsg_remove(msg, question);
+        zframe_destroy(&question);
+        zmsg_addstr(msg, "answer");
+        zmsg_send(&msg, arg);
+    }
+    return NULL;
+}
+
+static void a_question_gets_its_answer(void **state)
+{
+    (void)state;
+    AUTO(zsock) router = bind_to("tcp://127.0.0.1:*", ZMQ_ROUTER, 0);
+    char endpoint[ENDPOINT_SIZE];
+    endpoint_of(router, endpoint);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, answer_one, router), 0);
+    AUTO_BUF answer = {0};
+    buf_add_str(&answer, "old");
+    assert_int_equal(endpoint_ask(endpoint, SLICE("question"), DEADLINE_MS, &answer), RESULT_OK);
+    pthread_join(thread, NULL);
+    assert_string_equal(answer.data, "answer");
+}
+
+static void a_question_to_nobody_times_out(void **state)
+{
+    (void)state;
+    AUTO_BUF answer = {0};
+    int64_t before_ms = clk_mono_ms();
+    assert_int_equal(endpoint_ask("tcp://127.0.0.1:9", SLICE("?"), 50, &answer), RESULT_TIMEOUT);
+    AUTO(zsock) silent = bind_to("tcp://127.0.0.1:*", ZMQ_ROUTER, 0);
+    char endpoint[ENDPOINT_SIZE];
+    endpoint_of(silent, endpoint);
+    assert_int_equal(endpoint_ask(endpoint, SLICE("?"), 50, &answer), RESULT_TIMEOUT);
+    assert_true(clk_mono_ms() - before_ms >= 100);
+    assert_int_equal(endpoint_ask("nonsense", SLICE("?"), 50, &answer), RESULT_INVALID);
+    assert_int_equal(answer.size, 0);
+}
+
+int main(void)
+{
+    zsys_init();
+    zsys_handler_set(NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_port_in_use_is_told),
+        cmocka_unit_test(only_loopback_is_bound_without_trust),
+        cmocka_unit_test(trust_binds_everything),
+        cmocka_unit_test(a_local_socket_is_not_stolen),
+        cmocka_unit_test(every_option_is_said),
+        cmocka_unit_test(a_message_that_is_too_large_ends_its_connection_only),
+        cmocka_unit_test(every_endpoint_of_the_list_is_a_peer),
+        cmocka_unit_test(lists_may_be_empty_but_not_wrong),
+        cmocka_unit_test(a_name_is_all_of_its_addresses_as_they_change),
+        cmocka_unit_test(a_failed_lookup_changes_nothing),
+        cmocka_unit_test(one_address_is_one_peer_however_it_is_named),
+        cmocka_unit_test(destroying_does_not_wait_for_a_lookup),
+        cmocka_unit_test(a_push_waits_for_a_peer_that_answers),
+        cmocka_unit_test(a_question_gets_its_answer),
+        cmocka_unit_test(a_question_to_nobody_times_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
