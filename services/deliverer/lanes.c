@@ -256,19 +256,21 @@ static void note_result(lanes_t *lanes, turns_handler_t *handler, const lanes_de
     breaker_t *breaker = &handler->breaker;
     bool is_probe =
         delivery->probe && delivery->flight == handler->probes && breaker->state == BREAKER_PROBING;
+    bool is_neutral = verdict->health == LANES_NEUTRAL;
     bool changed = false;
-    if (verdict->next == LANES_BACK) {
+    if (verdict->next == LANES_BACK || (verdict->next == LANES_FINAL && is_neutral)) {
         rate_give_back(&handler->rate);
         if (is_probe)
             breaker_give_back(breaker);
         return;
     }
-    handler->slow = verdict->timed_out;
+    if (!is_neutral)
+        handler->slow = verdict->timed_out;
     if (verdict->health == LANES_HEALTHY)
         changed = breaker_success(breaker);
-    else if (verdict->health == LANES_NEUTRAL && is_probe)
+    else if (is_neutral && is_probe)
         breaker_postpone(breaker, lanes->turns.now_ms);
-    else if (verdict->health == LANES_UNHEALTHY && (is_probe || breaker->state == BREAKER_CLOSED))
+    else if (!is_neutral && (is_probe || breaker->state == BREAKER_CLOSED))
         changed = breaker_failure(breaker, &handler->settings.breaker, lanes->turns.now_ms);
     if (changed)
         lanes->calls.on_circuit(lanes->owner, handler->settings.id, breaker->state);

@@ -69,7 +69,10 @@ typedef enum {
                     attempt used; health and timed_out are not looked at */
 } lanes_next_t;
 
-typedef enum { LANES_HEALTHY, LANES_UNHEALTHY, LANES_NEUTRAL } lanes_health_t; /* for the circuit */
+/* For the circuit. NEUTRAL: nothing was sent. With LANES_FINAL (too old, cancelled) it gives back
+ * the token of the rate and the probe, so that what is given up does not use up what others need;
+ * with LANES_RETRY (could not even be tried) the next probe is as far off as this one was. */
+typedef enum { LANES_HEALTHY, LANES_UNHEALTHY, LANES_NEUTRAL } lanes_health_t;
 
 typedef struct {
     lanes_next_t next;
@@ -81,7 +84,9 @@ typedef struct {
 
 /* From within a call nothing of lanes may be called, but lanes_refill from on_refill. */
 typedef struct {
-    /* The lane has more in the store, all with seq > after_seq: answer with lanes_refill. */
+    /* The lane has more in the store, all with seq > after_seq: answer with lanes_refill. Called
+     * from lanes_done, lanes_drop, lanes_refill, and, when a head is set aside, from lanes_take,
+     * also when that gives nothing: answer, then take again. */
     void (*on_refill)(void *owner, int64_t handler_id, uint64_t object, int64_t after_seq);
     /* A delivery that memory held is not held any more (its event pointer, which is not NULL, is
      * given up). Once for each pointer that lanes took, except in lanes_destroy. */
