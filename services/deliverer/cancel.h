@@ -1,0 +1,22 @@
+/* cancel: ends what waits, in steps of one commit each, so that an endless backlog neither fills
+ * memory nor holds up others. What is in flight gets no other attempt. */
+#ifndef PROVISOR_CANCEL_H
+#define PROVISOR_CANCEL_H
+
+#include "services/deliverer/deliverer.h"
+
+#define CANCEL_OPERATOR "operator"
+
+cancel_t *cancel_new(deliverer_t *deliverer);
+void cancel_destroy(cancel_t **cancel);
+/* Everything that the handler has now. reason is a constant. */
+void cancel_handler(cancel_t *cancel, int64_t handler_id, const char *reason);
+/* Everything that one lane has now. */
+void cancel_lane(cancel_t *cancel, int64_t handler_id, uint64_t object, const char *reason);
+/* The next step of the oldest job, if there is one; called when nothing is being committed and
+ * after each commit. */
+void cancel_step(cancel_t *cancel);
+/* The reason if a job that runs covers the delivery, else NULL. */
+const char *cancel_covers(const cancel_t *cancel, int64_t handler_id, uint64_t object, int64_t seq);
+
+#endif

@@ -1,0 +1,353 @@
+#include "services/deliverer/intake.h"
+#include "common/base/cleanup.h"
+#include "common/base/clk.h"
+#include "common/base/mem.h"
+#include "common/service/endpoint.h"
+#include "common/wire/object.h"
+#include "services/deliverer/ended.h"
+#include "services/deliverer/incoming.h"
+
+#include <sys/statvfs.h>
+
+enum {
+    BURST = 256,             /* messages of one turn */
+    QUEUED_MESSAGES = 10000, /* in libzmq; their bytes are bounded by the emitters' windows */
+    LOG_EVERY_MS = 1000,
+};
+
+struct intake_t {
+    deliverer_t *deliverer;
+    zsock_t *socket;
+    zsock_t *receipts_socket;
+    receipts_t *receipts;
+    incoming_t incoming;
+    const char *data; /* folder whose disk is watched */
+    bool reading;
+    bool disk_low;
+    const char *stopped; /* why, as logged last; NULL: reading */
+    int64_t logged_ms;   /* when a bad message was logged last */
+    lanes_target_t *targets;
+    bool *kept;
+    size_t targets_capacity;
+};
+
+static int64_t message_max(const config_t *config)
+{
+    return config_int(config, "emitter", "batch_bytes") +
+           config_int(config, "emitter", "event_max") + 8388608;
+}
+
+result_t intake_open(deliverer_t *d, intake_t **ret_intake, fault_t *fault)
+{
+    const config_t *config = service_config(d->service);
+    intake_t *intake = MEM_NEW(intake_t);
+    intake->deliverer = d;
+    intake->data = config_data(config);
+    endpoint_options_t in = {
+        .type = ZMQ_PULL, .hwm = QUEUED_MESSAGES, .max_msg_bytes = message_max(config)};
+    endpoint_options_t out = {.type = ZMQ_PUB, .hwm = QUEUED_MESSAGES, .max_msg_bytes = 65536};
+    result_t r = endpoint_bind(config, "deliverer", "intake", &in, &intake->socket, fault);
+    if (r == RESULT_OK)
+        r = endpoint_bind(config, "deliverer", "receipts", &out, &intake->receipts_socket, fault);
+    if (r != RESULT_OK) {
+        intake_close(&intake);
+        return r;
+    }
+    intake->receipts = receipts_new(queue_node(d->queue), intake->receipts_socket);
+    *ret_intake = intake;
+    return RESULT_OK;
+}
+
+void intake_close(intake_t **intake)
+{
+    if (!*intake)
+        return;
+    if ((*intake)->reading)
+        zloop_reader_end((*intake)->deliverer->loop, (*intake)->socket);
+    receipts_destroy(&(*intake)->receipts);
+    zsock_destroy(&(*intake)->socket);
+    zsock_destroy(&(*intake)->receipts_socket);
+    incoming_release(&(*intake)->incoming);
+    free((*intake)->targets);
+    free((*intake)->kept);
+    free(TAKE(*intake));
+}
+
+/* Bad messages come in floods: one line a second. */
+static void log_bad(intake_t *intake, const char *event, const char *text)
+{
+    int64_t now_ms = clk_mono_ms();
+    if (intake->logged_ms && now_ms - intake->logged_ms < LOG_EVERY_MS)
+        return;
+    intake->logged_ms = now_ms;
+    log_line(intake->deliverer->log, LEVEL_WARN,
+             "event=%s reason=\"%s\" foreign=%lld malformed=%lld next=\"dropped; its emitter "
+             "sends it again\"",
+             event, text, (long long)intake->deliverer->counts.foreign,
+             (long long)intake->deliverer->counts.malformed);
+}
+
+static void raise_low_water(deliverer_t *d, const batch_t *batch)
+{
+    ulid_t low_water = {""};
+    ulid_t from;
+    if (batch->low_water.size && ulid_parse(batch->low_water, &low_water) != RESULT_OK)
+        return;
+    if (custody_raise(d->custody, batch->node, (int)batch->partition, &low_water, &from))
+        commit_low_water(d->next, batch->node, (int)batch->partition, &from, &low_water);
+}
+
+static uint64_t lane_key(const settings_t *settings, const event_t *event)
+{
+    uint64_t key = object_hash(event->object_kind,
+                               settings->ordered ? event->object_id : (slice_t){0}, event->id);
+    return key ? key : 1;
+}
+
+static void reserve_targets(intake_t *intake, size_t n)
+{
+    if (n <= intake->targets_capacity)
+        return;
+    intake->targets = mem_realloc(intake->targets, n * sizeof *intake->targets);
+    intake->kept = mem_realloc(intake->kept, n * sizeof *intake->kept);
+    intake->targets_capacity = n;
+}
+
+/* One delivery of a new event: into its batch, or at once to its end. */
+static bool take_target(deliverer_t *d, const cache_entry_t *entry, const event_t *event,
+                        const target_t *target, lanes_target_t *ret_target)
+{
+    roster_handler_t *handler = roster_find(d->roster, target->handler_id);
+    queue_delivery_t delivery = {.seq = entry->seq, .handler_id = target->handler_id};
+    if (roster_gone(handler)) {
+        ended_untried(d, ENDED_CANCELLED, roster_gone_reason(handler), entry, event, &delivery,
+                      false);
+        return false;
+    }
+    if (!d->limits.block && handler->pending >= d->limits.share_max) {
+        ended_untried(d, ENDED_EXHAUSTED, "backlog_full", entry, event, &delivery, false);
+        return false;
+    }
+    delivery.object = lane_key(handler->settings, event);
+    commit_delivery(d->next, &delivery);
+    handler->pending++;
+    d->pending++;
+    *ret_target = (lanes_target_t){target->handler_id, delivery.object, target->priority};
+    return true;
+}
+
+static void take_event(intake_t *intake, const incoming_event_t *in)
+{
+    deliverer_t *d = intake->deliverer;
+    const batch_t *batch = &intake->incoming.batch;
+    const target_t *targets = intake->incoming.targets + in->first;
+    size_t n = 0;
+    cache_entry_t *entry = cache_put(d->cache, ++d->last_seq, &in->event, false);
+    reserve_targets(intake, in->n);
+    commit_custody(d->next, entry, batch->node, (int)batch->partition, in->n == 0);
+    for (size_t i = 0; i < in->n; i++)
+        n += take_target(d, entry, &in->event, &targets[i], &intake->targets[n]);
+    if (n) {
+        lanes_add(d->lanes, entry->seq, entry, intake->targets, n, d->limits.priority_ms,
+                  clk_mono_ms(), intake->kept);
+        for (size_t i = 0; i < n; i++)
+            if (intake->kept[i])
+                cache_ref(entry);
+    }
+    cache_unref(d->cache, entry);
+    d->counts.events++;
+}
+
+static void take_events(intake_t *intake)
+{
+    deliverer_t *d = intake->deliverer;
+    const incoming_t *incoming = &intake->incoming;
+    const batch_t *batch = &incoming->batch;
+    for (size_t i = 0; i < incoming->n_events; i++) {
+        const incoming_event_t *in = &incoming->events[i];
+        bool unmatched = in->n == 0;
+        ulid_t id;
+        ENSURE(ulid_parse(in->event.id, &id) == RESULT_OK);
+        switch (custody_take(d->custody, batch->node, (int)batch->partition, &id, &unmatched)) {
+        case CUSTODY_NEW:
+            take_event(intake, in);
+            break;
+        case CUSTODY_RUNNING: /* the receipt comes after the commit */
+            break;
+        case CUSTODY_KNOWN:
+        case CUSTODY_BELOW:
+            d->counts.duplicates++;
+            receipts_add(intake->receipts, batch->node, (int)batch->partition, in->event.id,
+                         unmatched);
+            break;
+        }
+    }
+}
+
+static void take_message(intake_t *intake, const slice_t frames[static INCOMING_FRAMES])
+{
+    deliverer_t *d = intake->deliverer;
+    fault_t fault = {""};
+    if (incoming_decode(&intake->incoming, frames, &fault) != RESULT_OK) {
+        d->counts.malformed++;
+        log_bad(intake, "message_refused", fault.text);
+        return;
+    }
+    if (!partitions_has(d->partitions, intake->incoming.batch.partition)) {
+        d->counts.foreign++;
+        snprintf(fault.text, sizeof fault.text, "partition %lld is not one of deliverer.partitions",
+                 (long long)intake->incoming.batch.partition);
+        log_bad(intake, "message_foreign", fault.text);
+        return;
+    }
+    /* Only with a table that is not older than the router's an unknown handler is a deleted one. */
+    if (intake->incoming.match.table_version > roster_version(d->roster) && !roster_poll(d->roster))
+        return;
+    raise_low_water(d, &intake->incoming.batch);
+    take_events(intake);
+}
+
+/* One message into frames; false: there is none. Parts beyond the fourth are thrown away and make
+ * the message malformed, as fewer do. */
+static bool receive(zsock_t *socket, zmq_msg_t frames[static INCOMING_FRAMES], int *ret_n)
+{
+    void *handle = zsock_resolve(socket);
+    zmq_msg_t extra;
+    bool more = true;
+    int n = 0;
+    zmq_msg_init(&extra);
+    for (; more; n++) {
+        zmq_msg_t *part = n < INCOMING_FRAMES ? &frames[n] : &extra;
+        if (zmq_msg_recv(part, handle, ZMQ_DONTWAIT) < 0)
+            break;
+        more = zmq_msg_more(part);
+    }
+    zmq_msg_close(&extra);
+    *ret_n = n;
+    return n > 0;
+}
+
+static bool read_one(intake_t *intake)
+{
+    zmq_msg_t frames[INCOMING_FRAMES];
+    slice_t slices[INCOMING_FRAMES];
+    int n = 0;
+    for (int i = 0; i < INCOMING_FRAMES; i++)
+        zmq_msg_init(&frames[i]);
+    bool received = receive(intake->socket, frames, &n);
+    for (int i = 0; i < INCOMING_FRAMES; i++)
+        slices[i] = (slice_t){zmq_msg_data(&frames[i]), zmq_msg_size(&frames[i])};
+    if (n == INCOMING_FRAMES) {
+        take_message(intake, slices);
+    } else if (received) {
+        intake->deliverer->counts.malformed++;
+        log_bad(intake, "message_refused", "not four frames");
+    }
+    for (int i = 0; i < INCOMING_FRAMES; i++)
+        zmq_msg_close(&frames[i]);
+    return received;
+}
+
+static const char *why_stopped(const intake_t *intake);
+
+static int on_message(zloop_t *loop, zsock_t *socket, void *self)
+{
+    intake_t *intake = self;
+    (void)loop;
+    (void)socket;
+    for (int i = 0; i < BURST && !why_stopped(intake); i++)
+        if (!read_one(intake))
+            break;
+    receipts_send(intake->receipts);
+    deliverer_turn(intake->deliverer);
+    return 0;
+}
+
+static bool any_over_share(const deliverer_t *d)
+{
+    const roster_handler_t *handler;
+    for (size_t i = 0; (handler = roster_at(d->roster, i)); i++)
+        if (handler->pending >= d->limits.share_max)
+            return true;
+    return false;
+}
+
+/* The reasons are constants: what changed is seen by comparing pointers. */
+static const char *why_stopped(const intake_t *intake)
+{
+    const deliverer_t *d = intake->deliverer;
+    if (d->draining)
+        return "draining";
+    if (d->open && !d->full && d->next->bytes >= COMMIT_BYTES_MAX)
+        return "";
+    if (!deliverer_working(d))
+        return "the store cannot be written";
+    if (intake->disk_low)
+        return "the disk is below half of disk.min_free";
+    if (d->pending >= d->limits.queue_max)
+        return "the queue holds queue_max deliveries";
+    if (d->limits.block && any_over_share(d))
+        return "a handler holds its backlog_share and on_full is block";
+    return NULL;
+}
+
+const char *intake_stopped(const intake_t *intake)
+{
+    return intake->stopped;
+}
+
+/* A stop until the next commit ("") or for a drain is ordinary and not worth a line. */
+static void log_stopped(intake_t *intake, const char *why)
+{
+    const deliverer_t *d = intake->deliverer;
+    if (why && (!*why || d->draining))
+        return;
+    if (why == intake->stopped)
+        return;
+    intake->stopped = why;
+    if (why)
+        log_line(d->log, LEVEL_WARN,
+                 "event=intake_stopped reason=\"%s\" next=\"routers and journals hold what comes\"",
+                 why);
+    else
+        log_line(d->log, LEVEL_INFO, "event=intake_reading");
+}
+
+void intake_gate(intake_t *intake)
+{
+    deliverer_t *d = intake->deliverer;
+    const char *why = why_stopped(intake);
+    if (d->open)
+        log_stopped(intake, why);
+    if (!why == intake->reading)
+        return;
+    intake->reading = !why;
+    if (intake->reading)
+        zloop_reader(d->loop, intake->socket, on_message, intake);
+    else
+        zloop_reader_end(d->loop, intake->socket);
+}
+
+void intake_poll(intake_t *intake)
+{
+    struct statvfs disk;
+    if (statvfs(intake->data, &disk) != 0)
+        return;
+    int64_t free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
+    intake->disk_low = free_bytes < intake->deliverer->limits.free_min;
+}
+
+void intake_receipt(intake_t *intake, slice_t node, int partition, slice_t event_id, bool unmatched)
+{
+    receipts_add(intake->receipts, node, partition, event_id, unmatched);
+}
+
+void intake_send_receipts(intake_t *intake)
+{
+    receipts_send(intake->receipts);
+}
+
+int64_t intake_receipts(const intake_t *intake)
+{
+    return receipts_count(intake->receipts);
+}

@@ -1,0 +1,169 @@
+#include "services/deliverer/request.h"
+#include "common/base/mem.h"
+#include "common/wire/object.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+/* One header or variable into lines. */
+#define LINE(request, ...)                                                                         \
+    do {                                                                                           \
+        buf_printf(&(request)->lines, __VA_ARGS__);                                                \
+        buf_add_char(&(request)->lines, 0);                                                        \
+    } while (0)
+
+slice_t request_webhook_id(const event_t *event)
+{
+    return event->webhook_id.size ? event->webhook_id : event->id;
+}
+
+slice_t request_dt(slice_t body)
+{
+    static const char before[] = "{\"event\":{\"dt\":\"";
+    const size_t size = sizeof before - 1;
+    if (body.size < size || memcmp(body.data, before, size) != 0)
+        return SLICE("");
+    const char *end = memchr(body.data + size, '"', body.size - size);
+    return end ? (slice_t){body.data + size, (size_t)(end - body.data) - size} : SLICE("");
+}
+
+static bool header_is(const char *line, const char *name)
+{
+    size_t size = strlen(name);
+    return strncasecmp(line, name, size) == 0 && line[size] == ':';
+}
+
+static bool has_own(const settings_t *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->n_headers; i++)
+        if (header_is(settings->headers[i], name))
+            return true;
+    return false;
+}
+
+/* Headers that receivers rely on are never the handler's own. */
+static bool is_reserved(const char *line)
+{
+    static const char *const reserved[] = {"webhook-id",        "webhook-timestamp",
+                                           "webhook-signature", "provisor-test",
+                                           "provisor-replay",   "content-length"};
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (header_is(line, reserved[i]))
+            return true;
+    return false;
+}
+
+static void add_headers(request_t *request, const settings_t *settings, const event_t *event,
+                        int64_t now_ms)
+{
+    slice_t id = request_webhook_id(event);
+    if (!has_own(settings, "Content-Type"))
+        LINE(request, "Content-Type: application/json");
+    if (!has_own(settings, "User-Agent"))
+        LINE(request, "User-Agent: provisor/%s", PROVISOR_VERSION);
+    LINE(request, "webhook-id: %.*s", SLICE_ARG(id));
+    LINE(request, "webhook-timestamp: %lld", (long long)(now_ms / 1000));
+    if (settings->signature) {
+        buf_add_str(&request->lines, "webhook-signature: ");
+        signature_add(settings->signature, id, now_ms / 1000, event->body, &request->lines);
+        buf_add_char(&request->lines, 0);
+    }
+    if (event->replay > 0)
+        LINE(request, "provisor-replay: %lld", (long long)event->replay);
+    else if (event->replay_handler)
+        LINE(request, "provisor-test: 1");
+    for (size_t i = 0; i < settings->n_headers; i++)
+        if (!is_reserved(settings->headers[i]))
+            LINE(request, "%s", settings->headers[i]);
+}
+
+static void add_environment(request_t *request, const event_t *event, int64_t attempt)
+{
+    slice_t object = object_unquoted(event->object_id);
+    LINE(request, "PATH=/usr/local/bin:/usr/bin:/bin");
+    LINE(request, "PROVISOR_EVENTS_ID=%.*s", SLICE_ARG(event->events_id));
+    LINE(request, "PROVISOR_OBJECT_ID=%.*s", SLICE_ARG(object));
+    LINE(request, "PROVISOR_DT=%.*s", SLICE_ARG(request_dt(event->body)));
+    LINE(request, "PROVISOR_WEBHOOK_ID=%.*s", SLICE_ARG(request_webhook_id(event)));
+    LINE(request, "PROVISOR_ATTEMPT=%lld", (long long)attempt);
+}
+
+/* lines does not move any more: pointers into it. */
+static void point_at_lines(request_t *request)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < request->lines.size; i++)
+        n += request->lines.data[i] == 0;
+    request->pointers = mem_alloc((n + 1) * sizeof *request->pointers);
+    const char *at = request->lines.data;
+    for (size_t i = 0; i < n; i++, at += strlen(at) + 1)
+        request->pointers[i] = at;
+}
+
+void request_init(request_t *request, const settings_t *settings, const event_t *event,
+                  int64_t attempt, int64_t now_ms)
+{
+    *request = (request_t){
+        .exchange = {.url = settings->url,
+                     .body = event->body,
+                     .timeout_ms = settings->timeout_ms,
+                     .connect_timeout_ms = settings->connect_timeout_ms,
+                     .response_max_bytes = settings->response_max_bytes,
+                     .http2 = settings->http2,
+                     .tls_insecure = settings->tls_insecure,
+                     .ca_file = settings->ca_file,
+                     .cert_file = settings->cert_file,
+                     .key_file = settings->key_file}
+    };
+    if (settings->script)
+        add_environment(request, event, attempt);
+    else
+        add_headers(request, settings, event, now_ms);
+    point_at_lines(request);
+    if (settings->script)
+        request->exchange.environment = request->pointers;
+    else
+        request->exchange.headers = request->pointers;
+}
+
+void request_release(request_t *request)
+{
+    buf_release(&request->lines);
+    free(request->pointers);
+    *request = (request_t){.pointers = NULL};
+}
+
+/* "https://host:8443/api?x=1" -> "POST /api?x=1 HTTP/1.1", "Host: host:8443" */
+static void show_request_line(const char *url, buf_t *ret_text)
+{
+    const char *authority = strstr(url, "://");
+    authority = authority ? authority + 3 : url;
+    size_t size = strcspn(authority, "/?#");
+    const char *path = authority + size;
+    const char *at = memrchr(authority, '@', size);
+    const char *host = at ? at + 1 : authority;
+    buf_printf(ret_text, "POST %s%.*s HTTP/1.1\nHost: %.*s\n", *path == '/' ? "" : "/",
+               (int)strcspn(path, "#"), path, (int)(path - host), host);
+}
+
+static bool is_own(const settings_t *settings, const char *line)
+{
+    for (size_t i = 0; i < settings->n_headers; i++)
+        if (strcmp(settings->headers[i], line) == 0)
+            return true;
+    return false;
+}
+
+void request_show(const request_t *request, const settings_t *settings, buf_t *ret_text)
+{
+    if (settings->script)
+        buf_printf(ret_text, "%s\n", settings->url);
+    else
+        show_request_line(settings->url, ret_text);
+    for (const char **line = request->pointers; *line; line++) {
+        if (!settings->script && is_own(settings, *line))
+            buf_printf(ret_text, "%.*s: ***\n", (int)strcspn(*line, ":"), *line);
+        else
+            buf_printf(ret_text, "%s\n", *line);
+    }
+}

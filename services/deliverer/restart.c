@@ -1,0 +1,100 @@
+#include "services/deliverer/restart.h"
+#include "common/base/clk.h"
+#include "services/deliverer/cancel.h"
+
+lanes_delivery_t restart_delivery(const deliverer_t *d, const queue_delivery_t *row)
+{
+    const roster_handler_t *handler = roster_find(d->roster, row->handler_id);
+    int64_t now_ms = clk_wall_ms();
+    int64_t due_ms = row->due_ms;
+    if (handler && handler->settings)
+        due_ms = retry_clamp_due(&handler->settings->schedule, due_ms, now_ms);
+    return (lanes_delivery_t){.seq = row->seq,
+                              .handler_id = row->handler_id,
+                              .object = row->object,
+                              .attempts = (int)row->attempts,
+                              .first_wall_ms = row->first_ms,
+                              .due_ms = due_ms > now_ms ? clk_mono_ms() + due_ms - now_ms : 0};
+}
+
+static void on_known(void *owner, slice_t node, int partition, slice_t id, bool unmatched)
+{
+    deliverer_t *d = owner;
+    ulid_t parsed;
+    if (ulid_parse(id, &parsed) == RESULT_OK)
+        custody_restore(d->custody, node, partition, &parsed, unmatched);
+}
+
+static void on_low_water(void *owner, slice_t node, int partition, slice_t id)
+{
+    deliverer_t *d = owner;
+    ulid_t low_water = {""};
+    ulid_t from;
+    if (id.size == 0 || ulid_parse(id, &low_water) == RESULT_OK)
+        (void)custody_raise(d->custody, node, partition, &low_water, &from);
+}
+
+static result_t load_known(deliverer_t *d)
+{
+    slice_t node;
+    int partition;
+    result_t r = backlog_low_waters(d->backlog, on_low_water, d);
+    for (size_t i = 0; r == RESULT_OK && custody_source(d->custody, i, &node, &partition); i++) {
+        ulid_t low_water = custody_low_water(d->custody, node, partition);
+        r = backlog_known(d->backlog, node, partition, slice_of(low_water.text), on_known, d);
+    }
+    return r;
+}
+
+static void on_failing(void *owner, int64_t handler_id, int64_t since_ms)
+{
+    deliverer_t *d = owner;
+    roster_handler_t *handler = roster_find(d->roster, handler_id);
+    if (!roster_gone(handler))
+        handler->failing_since_ms = since_ms;
+}
+
+static void on_lane(void *owner, const queue_delivery_t *head, int64_t count)
+{
+    deliverer_t *d = owner;
+    roster_handler_t *handler = roster_find(d->roster, head->handler_id);
+    d->pending += count;
+    if (handler)
+        handler->pending += count;
+    if (!handler) /* the table was lost or exchanged: history shall say how this ended */
+        cancel_handler(d->cancel, head->handler_id, "deleted");
+    if (roster_gone(handler))
+        return;
+    lanes_delivery_t delivery = restart_delivery(d, head);
+    lanes_restore(d->lanes, &delivery, delivery.due_ms, count);
+}
+
+static result_t load_numbers(deliverer_t *d)
+{
+    int64_t first = 0;
+    int64_t last = 0;
+    result_t r = backlog_last_seq(d->backlog, &d->last_seq);
+    d->committed_seq = d->last_seq;
+    if (r == RESULT_OK)
+        r = backlog_outbox_first(d->backlog, &first);
+    if (r == RESULT_OK)
+        r = backlog_outbox_last(d->backlog, &last);
+    if (r == RESULT_OK)
+        d->outbox = outbox_new(d->backlog, first, last);
+    return r;
+}
+
+result_t restart_load(deliverer_t *d, fault_t *fault)
+{
+    result_t r = load_numbers(d);
+    (void)roster_poll(d->roster);
+    if (r == RESULT_OK)
+        r = load_known(d);
+    if (r == RESULT_OK)
+        r = backlog_failing(d->backlog, on_failing, d);
+    if (r == RESULT_OK)
+        r = backlog_lanes(d->backlog, on_lane, d);
+    if (r != RESULT_OK)
+        return fault_set(fault, r, "queue.db cannot be read: %s", backlog_error(d->backlog));
+    return RESULT_OK;
+}

@@ -1,0 +1,106 @@
+#include "services/deliverer/storage.h"
+#include "common/base/cleanup.h"
+#include "common/base/clk.h"
+#include "common/base/crash.h"
+#include "services/deliverer/cancel.h"
+#include "services/deliverer/intake.h"
+#include "services/deliverer/refill.h"
+
+static result_t on_apply(void *owner, db_t *db, void *batch)
+{
+    (void)owner;
+    return commit_apply(batch, db);
+}
+
+static void receipt_events(deliverer_t *d, const commit_t *commit)
+{
+    if (!commit->n_events)
+        return;
+    CRASH_POINT("deliverer.custody");
+    for (size_t i = 0; i < commit->n_events; i++) {
+        const commit_event_t *event = &commit->events[i];
+        ulid_t id;
+        if (ulid_parse(event->event->id, &id) == RESULT_OK)
+            custody_committed(d->custody, slice_of(event->node), event->partition, &id);
+        intake_receipt(d->intake, slice_of(event->node), event->partition, event->event->id,
+                       event->unmatched);
+        cache_stored(d->cache, event->entry);
+        d->committed_seq = event->entry->seq;
+    }
+    intake_send_receipts(d->intake);
+}
+
+static void tell_outcomes(deliverer_t *d, const commit_t *commit)
+{
+    for (size_t i = 0; i < commit->n_outcomes; i++) {
+        const commit_outcome_t *outcome = &commit->outcomes[i];
+        outbox_committed(d->outbox, outcome->outbox_seq, commit_record(commit, outcome));
+        if (outcome->final)
+            busy_remove(d->busy, outcome->delivery.seq, outcome->delivery.handler_id);
+    }
+}
+
+static void on_done(void *owner, void *batch)
+{
+    deliverer_t *d = owner;
+    commit_t *commit = batch;
+    ENSURE(commit == d->running);
+    d->running = NULL;
+    if (commit->test_boot)
+        d->open = true;
+    receipt_events(d, commit);
+    tell_outcomes(d, commit);
+    d->counts.commit_lag_ms = clk_mono_ms() - commit->began_ms;
+    commit_destroy(&commit, d->cache);
+    refill_committed(d->refill);
+    cancel_step(d->cancel);
+    deliverer_turn(d);
+}
+
+static void on_full(void *owner, bool full)
+{
+    deliverer_t *d = owner;
+    d->full = full;
+    if (full)
+        log_line(d->log, LEVEL_ERROR,
+                 "event=store_full store=queue next=\"nothing new starts; tried each second\"");
+    else
+        log_line(d->log, LEVEL_INFO, "event=store_has_room store=queue");
+    deliverer_turn(d);
+}
+
+static void on_failed(void *owner, result_t result, const char *text)
+{
+    deliverer_fail(owner, result, text);
+}
+
+static const writer_calls_t writer_calls = {on_apply, on_done, on_full, on_failed};
+
+void storage_start(deliverer_t *d)
+{
+    d->next = commit_new();
+    d->next->test_boot = service_boot(d->service);
+    d->writer = writer_new(d->loop, queue_db(d->queue), &writer_calls, d);
+}
+
+void storage_stop(deliverer_t *d)
+{
+    writer_destroy(&d->writer);
+    commit_destroy(&d->running, d->cache);
+    commit_destroy(&d->next, d->cache);
+}
+
+void storage_submit(deliverer_t *d)
+{
+    if (d->failed || commit_empty(d->next) || !writer_idle(d->writer))
+        return;
+    commit_seal(d->next);
+    d->running = TAKE(d->next);
+    d->next = commit_new();
+    writer_submit(d->writer, d->running);
+}
+
+bool storage_idle(const deliverer_t *d)
+{
+    return !d->running && commit_empty(d->next);
+}
