@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <openssl/x509_vfy.h>
 #include <string.h>
+#include <strings.h>
 
 /* "example.org:443" out of the request's URL. */
 static void add_peer(buf_t *to, const char *url)
@@ -39,12 +40,26 @@ static void add_lower(buf_t *to, const char *text)
         to->data[first] = (char)tolower((unsigned char)text[0]);
 }
 
-/* What OpenSSL says ends in "error:0A00010B:SSL routines::wrong version number": its last part. */
-static const char *reason_of(const http_progress_t *p, CURLcode code)
+static bool starts_with(const char *text, const char *with)
 {
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Adds why, in the words of whoever knows best. OpenSSL's are like "error:0A00010B:SSL
+ * routines::wrong version number, errno 0", of which the end counts. */
+static void add_reason(buf_t *to, const http_progress_t *p, CURLcode code)
+{
+    static const char routines[] = "routines::", no_errno[] = ", errno 0";
     const char *text = p->curl_text[0] ? p->curl_text : curl_easy_strerror(code);
-    const char *last = strstr(text, "routines::");
-    return last ? last + sizeof "routines::" - 1 : text;
+    const char *last = strstr(text, routines);
+    long os_error = 0;
+    curl_easy_getinfo(p->easy, CURLINFO_OS_ERRNO, &os_error);
+    if (os_error != 0 && (starts_with(text, "getpeername") || starts_with(text, "getsockname")))
+        text = strerror((int)os_error); /* a mere consequence of it */
+    add_lower(to, last ? last + sizeof routines - 1 : text);
+    size_t size = sizeof no_errno - 1;
+    if (to->size > size && strcmp(to->data + to->size - size, no_errno) == 0)
+        to->data[to->size -= size] = '\0';
 }
 
 static bool speaks_tls(const http_progress_t *p)
@@ -56,7 +71,7 @@ static exchange_end_t end_with(buf_t *to, exchange_end_t end, const char *what,
                                const http_progress_t *p, CURLcode code)
 {
     buf_printf(to, "%s: ", what);
-    add_lower(to, reason_of(p, code));
+    add_reason(to, p, code);
     return end;
 }
 
@@ -115,12 +130,23 @@ static exchange_end_t end_certificate(buf_t *to, const http_progress_t *p, CURLc
     return EXCHANGE_TLS;
 }
 
+/* TLS 1.3: what the server thinks of our certificate comes after the handshake, as an alert that
+ * gets lost when it closes the connection at once. */
 static exchange_end_t end_lost(buf_t *to, const http_progress_t *p, CURLcode code)
 {
-    /* TLS 1.3: what the server thinks of our certificate comes after the handshake */
-    bool alert = speaks_tls(p) && strstr(p->curl_text, "alert");
-    return alert ? end_with(to, EXCHANGE_TLS, "TLS", p, code)
-                 : end_with(to, EXCHANGE_BROKEN, "connection lost", p, code);
+    long connects = 0;
+    curl_easy_getinfo(p->easy, CURLINFO_NUM_CONNECTS, &connects);
+    if (!speaks_tls(p))
+        return end_with(to, EXCHANGE_BROKEN, "connection lost", p, code);
+    if (strstr(p->curl_text, "alert"))
+        return end_with(to, EXCHANGE_TLS, "TLS", p, code);
+    if (connects == 0 || p->response->header_bytes > 0)
+        return end_with(to, EXCHANGE_BROKEN, "connection lost", p, code);
+    buf_printf(to,
+               "closed by the server after the TLS handshake, it may want %s client certificate: ",
+               p->request->cert_file ? "another" : "a");
+    add_reason(to, p, code);
+    return EXCHANGE_TLS;
 }
 
 static exchange_end_t end_said(buf_t *to, exchange_end_t end, const char *text)

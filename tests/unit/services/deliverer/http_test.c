@@ -1,34 +1,21 @@
 /* http against a small server of its own that behaves well or badly as asked. */
 #include "services/deliverer/http.h"
 
-#include <sys/socket.h>
-
 #include "tests/support/unit.h"
-#include "tests/support/child.h"
-#include "tests/support/exchanges.h"
+#include "tests/support/http_bench.h"
 #include "common/base/clk.h"
 
 typedef struct {
-    exchanges_t ex;
-    http_t *http;
+    http_bench_t http; /* first: on_result casts */
     child_t server;
     int port;
-    char url[256];
 } bench_t;
-
-static const char *const plain_headers[] = {"Content-Type: application/json", NULL};
 
 static int setup(void **state)
 {
     bench_t *bench = MEM_NEW(bench_t);
-    char *root = child_root();
-    AUTO_BUF path = {0};
-    buf_printf(&path, "%s/tests/support/http_server.py", root);
-    free(root);
-    child_start(&bench->server, (const char *const[]){"/usr/bin/python3", path.data, NULL});
-    bench->port = child_read_int(&bench->server);
-    exchanges_init(&bench->ex);
-    bench->http = http_new(bench->ex.loop, 16, exchanges_done, &bench->ex);
+    bench->port = http_bench_server(&bench->server, NULL);
+    http_bench_init(&bench->http);
     *state = bench;
     return 0;
 }
@@ -36,8 +23,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     bench_t *bench = *state;
-    http_destroy(&bench->http);
-    exchanges_release(&bench->ex);
+    http_bench_release(&bench->http);
     child_stop(&bench->server);
     free(bench);
     return 0;
@@ -45,45 +31,13 @@ static int teardown(void **state)
 
 static const char *url_of(bench_t *bench, const char *path)
 {
-    snprintf(bench->url, sizeof bench->url, "http://127.0.0.1:%d/%s", bench->port, path);
-    return bench->url;
-}
-
-static exchange_request_t request_to(const char *url)
-{
-    return (exchange_request_t){
-        .url = url,
-        .body = SLICE("{\"event\":{}}"),
-        .headers = plain_headers,
-        .timeout_ms = 20000,
-        .connect_timeout_ms = 5000,
-        .response_max_bytes = 16384,
-    };
-}
-
-static void send_only(bench_t *bench, const exchange_request_t *request, void *tag)
-{
-    bench->ex.sending = true;
-    http_send(bench->http, request, tag);
-    bench->ex.sending = false;
-}
-
-/* Sends one request and waits for its result, which lives until the next one. */
-static const exchanged_t *exchange(bench_t *bench, const exchange_request_t *request)
-{
-    exchanges_clear(&bench->ex);
-    send_only(bench, request, bench);
-    assert_int_equal(http_in_flight(bench->http), 1);
-    assert_true(exchanges_wait(&bench->ex, 1));
-    assert_int_equal(http_in_flight(bench->http), 0);
-    assert_ptr_equal(bench->ex.results[0].tag, bench);
-    return &bench->ex.results[0];
+    return http_bench_url(&bench->http, "http://127.0.0.1", bench->port, path);
 }
 
 static const exchanged_t *post(bench_t *bench, const char *path)
 {
-    exchange_request_t request = request_to(url_of(bench, path));
-    return exchange(bench, &request);
+    exchange_request_t request = http_bench_request(url_of(bench, path));
+    return http_bench_exchange(&bench->http, &request);
 }
 
 /* --- how exchanges end ----------------------------------------------------------------------- */
@@ -142,7 +96,7 @@ static void test_request_as_sent(void **state)
     static const char *const headers[] = {"Content-Type: application/json",
                                           "User-Agent: provisor/0.1.0", "webhook-id: 01J",
                                           "X-Own: a: b;c", NULL};
-    exchange_request_t request = request_to(url_of(bench, "echo/a%20b?x=1"));
+    exchange_request_t request = http_bench_request(url_of(bench, "echo/a%20b?x=1"));
     AUTO_BUF wanted = {0};
     request.headers = headers;
     buf_printf(&wanted,
@@ -150,7 +104,7 @@ static void test_request_as_sent(void **state)
                "Content-Type: application/json\r\nUser-Agent: provisor/0.1.0\r\n"
                "webhook-id: 01J\r\nX-Own: a: b;c\r\nContent-Length: 12\r\n\r\n{\"event\":{}}",
                bench->port);
-    assert_string_equal(exchange(bench, &request)->response, wanted.data);
+    assert_string_equal(http_bench_exchange(&bench->http, &request)->response, wanted.data);
 }
 
 static void test_bodies(void **state)
@@ -160,10 +114,10 @@ static void test_bodies(void **state)
     char *bytes = mem_alloc((1 << 20) + 1);
     memset(bytes, 'b', (1 << 20) + 1);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        exchange_request_t request = request_to(url_of(bench, "echo"));
+        exchange_request_t request = http_bench_request(url_of(bench, "echo"));
         request.body = (slice_t){sizes[i] ? bytes : NULL, sizes[i]};
         request.response_max_bytes = 2 << 20;
-        const exchanged_t *got = exchange(bench, &request);
+        const exchanged_t *got = http_bench_exchange(&bench->http, &request);
         assert_int_equal(got->status, 200);
         const char *body = strstr(got->response, "\r\n\r\n");
         assert_non_null(body);
@@ -215,9 +169,9 @@ static void test_response_bound(void **state)
     };
     bench_t *bench = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        exchange_request_t request = request_to(url_of(bench, cases[i].path));
+        exchange_request_t request = http_bench_request(url_of(bench, cases[i].path));
         request.response_max_bytes = cases[i].max;
-        const exchanged_t *got = exchange(bench, &request);
+        const exchanged_t *got = http_bench_exchange(&bench->http, &request);
         assert_int_equal(got->end, EXCHANGE_ANSWERED);
         assert_int_equal(got->status, 200);
         assert_int_equal(got->response_size, cases[i].kept);
@@ -244,9 +198,9 @@ static void test_deadline(void **state)
     };
     bench_t *bench = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        exchange_request_t request = request_to(url_of(bench, cases[i].path));
+        exchange_request_t request = http_bench_request(url_of(bench, cases[i].path));
         request.timeout_ms = 150;
-        const exchanged_t *got = exchange(bench, &request);
+        const exchanged_t *got = http_bench_exchange(&bench->http, &request);
         assert_int_equal(got->end, EXCHANGE_TIMEOUT);
         assert_int_equal(got->status, 0);
         assert_string_equal(got->error, cases[i].error);
@@ -256,13 +210,6 @@ static void test_deadline(void **state)
 
 /* --- connections ----------------------------------------------------------------------------- */
 
-static int number_of(const exchanged_t *got, const char *header)
-{
-    const char *at = strstr(got->headers, header);
-    assert_non_null(at);
-    return atoi(at + strlen(header));
-}
-
 static void test_reuse(void **state)
 {
     bench_t *bench = *state;
@@ -270,9 +217,9 @@ static void test_reuse(void **state)
     for (int i = 1; i <= 100; i++) {
         const exchanged_t *got = post(bench, i % 2 ? "ok" : "status/500");
         if (i == 1)
-            connection = number_of(got, "x-connection: ");
-        assert_int_equal(number_of(got, "x-connection: "), connection);
-        assert_int_equal(number_of(got, "x-request: "), i);
+            connection = http_bench_number(got, "x-connection: ");
+        assert_int_equal(http_bench_number(got, "x-connection: "), connection);
+        assert_int_equal(http_bench_number(got, "x-request: "), i);
     }
 }
 
@@ -287,27 +234,27 @@ static void test_stale_connection(void **state)
 static void send_again(exchanges_t *ex, exchanged_t *result)
 {
     bench_t *bench = ex->more;
-    exchange_request_t request = request_to(bench->url);
+    exchange_request_t request = http_bench_request(bench->http.url);
     (void)result;
-    if (ex->n + http_in_flight(bench->http) < ex->wanted)
-        http_send(bench->http, &request, NULL);
+    if (ex->n + http_in_flight(bench->http.http) < ex->wanted)
+        http_send(bench->http.http, &request, NULL);
 }
 
 /* Requests sent from within done, sixteen at a time; sixteen connections are enough for all. */
 static void test_many(void **state)
 {
     bench_t *bench = *state;
-    exchange_request_t request = request_to(url_of(bench, "ok"));
+    exchange_request_t request = http_bench_request(url_of(bench, "ok"));
     int most = 0;
-    bench->ex.on_result = send_again;
-    bench->ex.more = bench;
-    bench->ex.wanted = 250;
+    bench->http.ex.on_result = send_again;
+    bench->http.ex.more = bench;
+    bench->http.ex.wanted = 250;
     for (int i = 0; i < 16; i++)
-        send_only(bench, &request, NULL);
-    assert_true(exchanges_wait(&bench->ex, 250));
+        http_bench_send(&bench->http, &request, NULL);
+    assert_true(exchanges_wait(&bench->http.ex, 250));
     for (int i = 0; i < 250; i++) {
-        assert_int_equal(bench->ex.results[i].status, 200);
-        int connection = number_of(&bench->ex.results[i], "x-connection: ");
+        assert_int_equal(bench->http.ex.results[i].status, 200);
+        int connection = http_bench_number(&bench->http.ex.results[i], "x-connection: ");
         most = connection > most ? connection : most;
     }
     assert_in_range(most, 1, 16);
@@ -315,27 +262,15 @@ static void test_many(void **state)
 
 /* --- no connection --------------------------------------------------------------------------- */
 
-/* A port that nobody listens on: bound and closed again. */
-static int closed_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 static void test_refused(void **state)
 {
     bench_t *bench = *state;
-    int port = closed_port();
+    int port = http_bench_free_port();
     AUTO_BUF url = {0}, error = {0};
     buf_printf(&url, "http://127.0.0.1:%d/path?secret", port);
     buf_printf(&error, "connection refused (127.0.0.1:%d)", port);
-    exchange_request_t request = request_to(url.data);
-    const exchanged_t *got = exchange(bench, &request);
+    exchange_request_t request = http_bench_request(url.data);
+    const exchanged_t *got = http_bench_exchange(&bench->http, &request);
     assert_int_equal(got->end, EXCHANGE_REFUSED);
     assert_string_equal(got->error, error.data);
 }
@@ -344,13 +279,14 @@ static void test_refused(void **state)
 static void test_refused_again_and_again(void **state)
 {
     bench_t *bench = *state;
-    snprintf(bench->url, sizeof bench->url, "http://127.0.0.1:%d/", closed_port());
-    exchange_request_t request = request_to(bench->url);
-    bench->ex.on_result = send_again;
-    bench->ex.more = bench;
-    bench->ex.wanted = 200;
-    send_only(bench, &request, NULL);
-    assert_true(exchanges_wait(&bench->ex, 200));
+    snprintf(bench->http.url, sizeof bench->http.url, "http://127.0.0.1:%d/",
+             http_bench_free_port());
+    exchange_request_t request = http_bench_request(bench->http.url);
+    bench->http.ex.on_result = send_again;
+    bench->http.ex.more = bench;
+    bench->http.ex.wanted = 200;
+    http_bench_send(&bench->http, &request, NULL);
+    assert_true(exchanges_wait(&bench->http.ex, 200));
 }
 
 static void test_bad_urls(void **state)
@@ -369,8 +305,8 @@ static void test_bad_urls(void **state)
         {"file:///etc/passwd",           EXCHANGE_INVALID, "bad URL: "                           },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        exchange_request_t request = request_to(cases[i].url);
-        const exchanged_t *got = exchange(*state, &request);
+        exchange_request_t request = http_bench_request(cases[i].url);
+        const exchanged_t *got = http_bench_exchange(*state, &request);
         print_message("%s: %s\n", cases[i].url, got->error);
         assert_int_equal(got->end, cases[i].end);
         assert_memory_equal(got->error, cases[i].error, strlen(cases[i].error));
@@ -392,14 +328,16 @@ static void test_connect_timeout(void **state)
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         (void)connect(fillers[i], (struct sockaddr *)&address, size);
     }
-    snprintf(bench->url, sizeof bench->url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
-    exchange_request_t request = request_to(bench->url);
+    snprintf(bench->http.url, sizeof bench->http.url, "http://127.0.0.1:%d/",
+             ntohs(address.sin_port));
+    exchange_request_t request = http_bench_request(bench->http.url);
     request.connect_timeout_ms = 100;
-    const exchanged_t *got = exchange(bench, &request);
+    const exchanged_t *got = http_bench_exchange(&bench->http, &request);
     assert_int_equal(got->end, EXCHANGE_TIMEOUT);
     assert_string_equal(got->error, "timed out after 100 ms (connecting)");
     request.timeout_ms = 50;
-    assert_string_equal(exchange(bench, &request)->error, "timed out after 50 ms (connecting)");
+    assert_string_equal(http_bench_exchange(&bench->http, &request)->error,
+                        "timed out after 50 ms (connecting)");
     for (int i = 0; i < 8; i++)
         close(fillers[i]);
     close(fd);
@@ -418,42 +356,42 @@ static void wait_until(int64_t mono_ms)
 static void test_stall(void **state)
 {
     bench_t *bench = *state;
-    exchange_request_t request = request_to(url_of(bench, "delay/20"));
+    exchange_request_t request = http_bench_request(url_of(bench, "delay/20"));
     for (int i = 0; i < 3; i++) /* for connections that are there already */
-        send_only(bench, &request, NULL);
-    assert_true(exchanges_wait(&bench->ex, 3));
-    exchanges_clear(&bench->ex);
+        http_bench_send(&bench->http, &request, NULL);
+    assert_true(exchanges_wait(&bench->http.ex, 3));
+    exchanges_clear(&bench->http.ex);
     request.timeout_ms = 100;
     for (int i = 0; i < 3; i++)
-        send_only(bench, &request, NULL);
+        http_bench_send(&bench->http, &request, NULL);
     wait_until(clk_mono_ms() + 400);
-    assert_true(exchanges_wait(&bench->ex, 3));
+    assert_true(exchanges_wait(&bench->http.ex, 3));
     for (int i = 0; i < 3; i++)
-        assert_string_equal(bench->ex.results[i].error, "");
+        assert_string_equal(bench->http.ex.results[i].error, "");
 }
 
 /* The stall was while connecting: what has no time left to be answered is not sent any more. */
 static void test_stall_connecting(void **state)
 {
     bench_t *bench = *state;
-    exchange_request_t request = request_to(url_of(bench, "ok"));
+    exchange_request_t request = http_bench_request(url_of(bench, "ok"));
     request.timeout_ms = 50;
-    send_only(bench, &request, NULL);
+    http_bench_send(&bench->http, &request, NULL);
     wait_until(clk_mono_ms() + 100);
-    assert_true(exchanges_wait(&bench->ex, 1));
-    assert_string_equal(bench->ex.results[0].error, "timed out after 50 ms (connecting)");
+    assert_true(exchanges_wait(&bench->http.ex, 1));
+    assert_string_equal(bench->http.ex.results[0].error, "timed out after 50 ms (connecting)");
 }
 
 static void test_destroy_in_flight(void **state)
 {
     bench_t *bench = *state;
-    exchange_request_t request = request_to(url_of(bench, "stall"));
+    exchange_request_t request = http_bench_request(url_of(bench, "stall"));
     for (int i = 0; i < 5; i++)
-        send_only(bench, &request, NULL);
-    assert_int_equal(http_in_flight(bench->http), 5);
-    bench->ex.sending = true; /* done must not be called any more */
-    http_destroy(&bench->http);
-    assert_null(bench->http);
+        http_bench_send(&bench->http, &request, NULL);
+    assert_int_equal(http_in_flight(bench->http.http), 5);
+    bench->http.ex.sending = true; /* done must not be called any more */
+    http_destroy(&bench->http.http);
+    assert_null(bench->http.http);
 }
 
 #define HTTP_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
