@@ -1,15 +1,28 @@
 #include "common/db/db_sqlite.h"
+#include "common/base/cleanup.h"
 #include "common/base/mem.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+
+/* $2 is a name to SQLite, numbered where it first stands; ?2 is parameter 2 wherever it stands. */
+static char *with_numbers(const char *sql)
+{
+    char *text = mem_strdup(sql);
+    for (char *at = text; (at = strchr(at, '$')); at++)
+        if (isdigit((unsigned char)at[1]))
+            *at = '?';
+    return text;
+}
 
 static void prepare(db_stmt_t *stmt)
 {
     db_t *db = stmt->db;
+    AUTO_FREE char *sql = with_numbers(stmt->sql);
     errno = 0;
-    int code = sqlite3_prepare_v3(db->handle, stmt->sql, -1, SQLITE_PREPARE_PERSISTENT,
-                                  &stmt->handle, NULL);
+    int code =
+        sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt->handle, NULL);
     stmt->failure = code == SQLITE_OK ? RESULT_OK : db_failed(db, code);
     if (stmt->failure == RESULT_INVALID)
         PANIC("%s: %s in: %s", db->path, db->error, stmt->sql);

@@ -261,6 +261,19 @@ static void a_statement_comes_back_reset_and_unbound(void **state)
     db_reset(stmt);
 }
 
+static void parameters_count_by_number_not_by_place(void **state)
+{
+    AUTO_DB *db = open_db(*state, DB_WRITE);
+    db_stmt_t *stmt = db_stmt(db, "SELECT $3, $1, $2, $1");
+    for (int i = 1; i <= 3; i++)
+        db_bind_int(stmt, i, i);
+    assert_int_equal(db_step(stmt), RESULT_OK);
+    assert_int_equal(db_int(stmt, 0), 3);
+    assert_int_equal(db_int(stmt, 1), 1);
+    assert_int_equal(db_int(stmt, 2), 2);
+    assert_int_equal(db_int(stmt, 3), 1);
+}
+
 static void a_constraint_is_exists(void **state)
 {
     AUTO_DB *db = open_table(*state);
@@ -582,6 +595,7 @@ int main(void)
         test(the_same_text_gives_the_same_statement),
         test(many_texts_find_their_statements),
         test(a_statement_comes_back_reset_and_unbound),
+        test(parameters_count_by_number_not_by_place),
         test(a_constraint_is_exists),
         test(ddl_says_what_is_wrong),
         test(wrong_sql_panics),
