@@ -1,0 +1,194 @@
+"""The command line as an operator and as a machine use it."""
+
+import json
+import os
+import signal
+import subprocess
+
+from provisor import BIN, STAGES, event, wait_until
+
+
+def test_emit_and_log(pipeline, handler):
+    h = handler(respond=lambda r: (200, "fine") if r["n"] % 2 == 0 else (500, "no thanks"))
+    pipeline.add_handler(h.url, "--retry", "none", "--window", "1")
+    lines = "\n".join(json.dumps(event(object_id=n)) for n in range(10))
+    out = pipeline.cli("emit", stdin=lines).stdout
+    assert out.startswith("10 accepted, 0 duplicate, 0 refused")
+    wait_until(lambda: len(pipeline.cli_json("log")) == 10, what="ten rows")
+    assert len(pipeline.cli_json("log", "--status", "success")) == 5
+    assert len(pipeline.cli_json("log", "--text", "no thanks")) == 5
+    assert len(pipeline.cli_json("log", "--object", "3")) == 1
+    assert len(pipeline.cli_json("log", "--limit", "4")) == 4
+    assert len(pipeline.cli_json("log", "--event", "dids.*")) == 0
+    keys = set(pipeline.cli_json("log", "--limit", "1")[0])
+    assert {"audit_id", "event_id", "delivery_id", "status", "outcome", "at", "events_id", "object_id", "handler_id",
+            "handler", "attempt", "http_status", "response", "duration_ms"} <= keys
+    table = pipeline.cli("log").stdout
+    assert len(table.splitlines()) == 11 and "no thanks" in table
+
+
+def test_emit_names_the_line_that_was_refused(pipeline):
+    lines = "\n".join([json.dumps(event()), '{"event":{"events_id":"clients.updat"}}', json.dumps(event()), "{"])
+    done = pipeline.cli("emit", "-", stdin=lines, check=False)
+    assert done.returncode == 1
+    assert "line 2 refused: unknown_event" in done.stderr and "clients.update" in done.stderr
+    assert "line 4 refused: bad_json" in done.stderr
+    assert done.stdout.startswith("2 accepted, 0 duplicate, 2 refused")
+
+
+def test_handler_commands(pipeline, handler):
+    h = handler()
+    id_ = pipeline.add_handler(h.url, name="crm", event="clients.*")
+    assert [x["name"] for x in pipeline.cli_json("handler", "list")] == ["crm"]
+    out = pipeline.cli("handler", "test", str(id_), "--event", "clients.balance_zero").stdout
+    assert out.startswith("delivered: HTTP 200")
+    assert h.requests[0]["headers"]["provisor-test"] == "1"
+    assert h.bodies()[0]["event"]["events_id"] == "clients.balance_zero"
+    pipeline.cli("handler", "archive", str(id_))
+    assert pipeline.cli_json("handler", "list") == []
+    assert pipeline.cli_json("handler", "list", "--all")[0]["status"] == "archived"
+    refused = pipeline.cli("handler", "enable", str(id_), check=False)
+    assert refused.returncode == 1 and refused.stderr
+
+
+def test_bad_flags_say_what_to_do(pipeline):
+    cases = [
+        (["handler", "add", "--name", "x", "--event", "*", "--task", "https://h/", "--type", "http"], 1, "https"),
+        (["handler", "add", "--name", "x", "--event", "clients.craete", "--task", "h"], 64, "clients.create"),
+        (["handler", "add", "--name", "x", "--event", "*", "--task", "h", "--timeout", "5"], 64, "15s"),
+        (["handler", "add", "--name", "x", "--event", "*", "--task", "h", "--filter", "/data/a >> 1"], 1, "^"),
+        (["handler", "add", "--name", "x", "--event", "*", "--task", "h", "--secret", "short"], 1, "24"),
+        (["handler", "add", "--name", "x", "--event", "*", "--task", "h", "--header", "webhook-id: 1"], 1, "webhook-"),
+        (["handler", "add", "--event", "*"], 64, "required"),
+        (["handler", "show", "99"], 1, "handler list"),
+        (["log", "--since", "yesterday"], 64, "24h"),
+        (["log", "--status", "ok"], 64, "success or fail"),
+        (["show", "nonsense"], 1, ""),
+        (["replay"], 64, "--event-id"),
+        (["cancel"], 64, "--delivery"),
+        (["frobnicate"], 64, "unknown command"),
+        (["log", "--frob"], 64, "--help"),
+    ]
+    for args, code, text in cases:
+        done = pipeline.cli(*args, check=False)
+        assert done.returncode == code and text in done.stderr, (args, done.returncode, done.stderr)
+
+
+def test_log_follow_is_live(pipeline, handler):
+    h = handler()
+    pipeline.add_handler(h.url)
+    process = subprocess.Popen([BIN / "provisor", "log", "--follow", "--json", "--data", pipeline.data],
+                               env={**os.environ, **pipeline.env}, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: pipeline["auditor"].control("stats")["stats"]["subscriptions"] >= 1,
+                   what="the subscription")
+        with pipeline.core() as core:
+            event_id = core.push(event())["id"]
+        assert json.loads(process.stdout.readline())["event_id"] == event_id
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_cancel_and_retry(pipeline, handler):
+    down = [True]
+    h = handler(respond=lambda r: 500 if down[0] else 200)
+    id_ = pipeline.add_handler(h.url, "--retry", "1h,1h")
+    with pipeline.core() as core:
+        first = core.push(event(object_id=1))["id"]
+        core.accept([event(object_id=n) for n in range(2, 6)])
+    wait_until(lambda: len(pipeline.cli_json("log")) == 5, what="five failures")
+    status = pipeline.cli_json("status")[0]
+    assert status["ready"] and status["handlers"][0]["pending"] == 5
+    assert "1 delivery cancelled" in pipeline.cli("cancel", "--delivery", f"{first}-{id_}").stdout
+    assert "1 delivery cancelled" in pipeline.cli("cancel", "--handler", str(id_), "--object", "2").stdout
+    down[0] = False
+    assert "3 deliveries due now" in pipeline.cli("retry", "--handler", str(id_)).stdout
+    wait_until(lambda: len(pipeline.cli_json("log", "--status", "success")) == 3, what="three successes")
+    cancelled = pipeline.records(["delivery.cancelled"])
+    assert len(cancelled) == 2
+    assert pipeline.cli_json("status")[0]["handlers"][0]["pending"] == 0
+
+
+def test_replay_of_what_was_given_up(pipeline, handler):
+    down = [True]
+    h = handler(respond=lambda r: 500 if down[0] else 200)
+    id_ = pipeline.add_handler(h.url, "--retry", "none")
+    with pipeline.core() as core:
+        ids = core.accept([event(object_id=n, data={"n": n}) for n in range(20)])
+        wait_until(lambda: len(pipeline.records(["delivery.exhausted"])) == 20, what="20 given up")
+        down[0] = False
+        newer = core.push(event(object_id=3, data={"n": 99}))["id"]
+        wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == 1, what="the newer event")
+    at = h.count()
+    out = pipeline.cli("replay", "--handler", str(id_)).stdout
+    assert "done: 19 of 20 sent, 1 skipped" in out and ids[3] in out
+    h.wait(at + 19)
+    replayed = {r["headers"]["webhook-id"]: r for r in h.requests[at:]}
+    assert set(replayed) == set(ids) - {ids[3]} and newer not in replayed
+    assert {r["headers"]["provisor-replay"] for r in replayed.values()} == {"1"}
+    done = pipeline.cli("replay", "--event-id", ids[3], "--handler", str(id_), "--superseded").stdout
+    assert "done: 1 of 1 sent" in done
+    h.wait(at + 20)
+
+
+def test_up_supervises(make_pipeline, handler):
+    pipeline = make_pipeline(start=False)
+    log = open(pipeline.dir / "up.log", "wb")
+    up = subprocess.Popen([BIN / "provisor", "up", "--data", pipeline.data],
+                          env={**os.environ, **pipeline.env}, stderr=log, stdout=log)
+    try:
+        wait_until(lambda: pipeline.cli("status", check=False).returncode == 0, what="ready")
+        second = pipeline.cli("up", check=False)
+        assert second.returncode == 75 and str(up.pid) in second.stderr
+        h = handler()
+        pipeline.add_handler(h.url)
+        for stage in STAGES:
+            pid = pipeline[stage].control("ping")["pid"]
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda s=stage, p=pid: pipeline[s].ready() and pipeline[s].control("ping")["pid"] != p,
+                       what=f"{stage} restarted")
+        with pipeline.core() as core:
+            core.push(event())
+        h.wait(1)
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0
+        for stage in STAGES:
+            assert not pipeline[stage].ready()
+    finally:
+        if up.poll() is None:
+            up.send_signal(signal.SIGINT)
+            up.wait(60)
+
+
+def test_a_port_in_use_is_named(pipeline, make_pipeline):
+    other = make_pipeline(start=False)
+    other.env["PROVISOR_EMITTER_INTAKE"] = pipeline.env["PROVISOR_EMITTER_INTAKE"]
+    done = other.cli("up", check=False)
+    assert done.returncode == 75
+    assert "PROVISOR_EMITTER_INTAKE" in done.stderr and "in use" in done.stderr
+
+
+def test_a_store_in_use_is_named(pipeline, make_pipeline):
+    other = make_pipeline(start=False)
+    stage = other["emitter"]
+    stage.data = pipeline.data
+    stage.start()
+    assert stage.wait() == 75
+    assert f"pid {pipeline['emitter'].process.pid}" in stage.log_text()
+
+
+def test_bad_settings_stop_the_start(make_pipeline):
+    pipeline = make_pipeline(start=False)
+    path = pipeline.dir / "provisor.conf"
+    cases = [("emitter\n    intak = tcp://127.0.0.1:1\n", "provisor.conf:2", "intake"),
+             ("emitter\n    array_max = many\n", "provisor.conf:2", "array_max"),
+             ("emitter\n    intake = tcp://0.0.0.0:5551\n", "", "trusted_network")]
+    for text, place, reason in cases:
+        path.write_text(text)
+        done = subprocess.run([BIN / "provisor-emitter", "--config", path, "--data", pipeline.data],
+                              capture_output=True, text=True, timeout=20)
+        assert done.returncode == 78, done.stderr
+        assert place in done.stderr and reason in done.stderr
+    path.write_text(pipeline.cli("config").stdout)
+    assert subprocess.run([BIN / "provisor-emitter", "--config", path, "--check"]).returncode == 0
