@@ -18,7 +18,7 @@ struct store_t {
     db_t *db;
     char *path;
     char node[NODE_SIZE + 1];
-    int lock_fd; /* -1: shared */
+    int lock_fd; /* -1: shared, or not opened yet */
 };
 
 static result_t errno_fault(fault_t *fault, const char *what, const char *path)
@@ -85,23 +85,20 @@ static result_t locked_by(int fd, const store_spec_t *spec, fault_t *fault)
                      spec->name, spec->dir);
 }
 
-static result_t take_lock(const store_spec_t *spec, int *ret_fd, fault_t *fault)
+static result_t take_lock(store_t *store, const store_spec_t *spec, fault_t *fault)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], text[128];
     snprintf(path, sizeof path, "%s/%s.lock", spec->dir, spec->name);
-    AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return errno_fault(fault, "open", path);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return errno == EWOULDBLOCK ? locked_by(fd, spec, fault) : errno_fault(fault, "lock", path);
     /* The text only serves the message; a disk too full for it must not stop the start. */
-    char text[128];
     int size = snprintf(text, sizeof text, "%d %s\n", (int)getpid(), spec->service);
     bool written =
         fchmod(fd, 0600) == 0 && ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)size, 0) == size;
     (void)written;
-    *ret_fd = fd;
-    fd = -1;
     return RESULT_OK;
 }
 
@@ -207,7 +204,7 @@ static result_t open_parts(store_t *store, const store_spec_t *spec, fault_t *fa
 {
     result_t r = make_dirs(spec->dir, fault);
     if (r == RESULT_OK && !spec->shared)
-        r = take_lock(spec, &store->lock_fd, fault);
+        r = take_lock(store, spec, fault);
     if (r == RESULT_OK)
         r = db_open(store->path, DB_WRITE, &store->db, fault);
     if (r == RESULT_OK)

@@ -16,19 +16,15 @@
 
 enum { FOLDER_SIZE = 256 };
 
-/* The fixture: <temporary folder>/provisor-XXXXXX. */
+/* <temporary folder>/provisor-XXXXXX */
 typedef struct {
     char path[FOLDER_SIZE];
 } folder_t;
 
-static inline int folder_setup(void **state)
+static inline int folder_make(folder_t *folder)
 {
-    folder_t *folder = calloc(1, sizeof *folder);
     const char *parent = getenv("TMPDIR");
-    if (!folder)
-        return -1;
     snprintf(folder->path, sizeof folder->path, "%s/provisor-XXXXXX", parent ? parent : "/tmp");
-    *state = folder;
     return mkdtemp(folder->path) ? 0 : -1;
 }
 
@@ -39,12 +35,22 @@ static inline int folder_remove_one(const char *path, const struct stat *st, int
     return remove(path);
 }
 
+static inline int folder_remove(const folder_t *folder)
+{
+    return nftw(folder->path, folder_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The fixture of tests that need nothing else. */
+static inline int folder_setup(void **state)
+{
+    *state = calloc(1, sizeof(folder_t));
+    return *state ? folder_make(*state) : -1;
+}
+
 static inline int folder_teardown(void **state)
 {
-    folder_t *folder = *state;
-    (void)umount2(folder->path, MNT_DETACH);
-    int code = nftw(folder->path, folder_remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    free(folder);
+    int code = folder_remove(*state);
+    free(*state);
     return code;
 }
 
@@ -93,6 +99,13 @@ static inline void folder_fill(const folder_t *folder)
 static inline void folder_make_room(const folder_t *folder)
 {
     assert_int_equal(unlink(folder_file(folder, "filler")), 0);
+}
+
+/* For a child that is to fail: its last words are not the test's. */
+static inline void folder_hush(void)
+{
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(fd, STDERR_FILENO);
 }
 
 /* Runs body in a child and returns how it ended (waitpid's status). */

@@ -1,6 +1,7 @@
 #include "tests/support/folder.h"
 #include "common/base/clk.h"
 #include "common/base/crash.h"
+#include "common/base/mem.h"
 #include "common/db/store.h"
 #include "common/db/writer.h"
 
@@ -156,15 +157,12 @@ static void bed_close(bed_t *bed)
 
 static int setup(void **state)
 {
-    void *folder = NULL;
-    bed_t *bed = calloc(1, sizeof *bed);
-    if (!bed || folder_setup(&folder) != 0)
+    bed_t *bed = MEM_NEW(bed_t);
+    *state = bed;
+    if (folder_make(&bed->folder) != 0)
         return -1;
-    bed->folder = *(folder_t *)folder;
-    free(folder);
     zsys_handler_set(NULL);
     bed_open(bed);
-    *state = bed;
     return 0;
 }
 
@@ -172,11 +170,9 @@ static int teardown(void **state)
 {
     bed_t *bed = *state;
     bed_close(bed);
-    folder_t *folder = calloc(1, sizeof *folder);
-    *folder = bed->folder;
-    void *as_state = folder;
+    int code = folder_remove(&bed->folder);
     free(bed);
-    return folder_teardown(&as_state);
+    return code;
 }
 
 typedef bool(state_fn)(bed_t *bed);
@@ -493,7 +489,7 @@ static void room_is_given_back_when_idle(void **state)
 static void commit_and_crash(void *argument)
 {
     bed_t *bed = argument;
-    freopen("/dev/null", "w", stderr);
+    folder_hush();
     crash_init();
     bed_open(bed);
     batch_t batch = {1, 3, 10};
