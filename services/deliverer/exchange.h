@@ -6,7 +6,7 @@
 
 /* Everything is borrowed until the exchange's done call has returned. */
 typedef struct {
-    const char *url; /* with scheme; script: the absolute path */
+    const char *url; /* with scheme; script: its path */
     slice_t body;
     const char *const
         *headers; /* "Name: value", complete, in the order in which they are sent; ends with NULL */
@@ -33,7 +33,8 @@ typedef enum {
 typedef struct {
     exchange_end_t end;
     int64_t status;   /* 0 unless EXCHANGE_ANSWERED */
-    slice_t error;    /* for people, absent when answered: "certificate has expired (...)" */
+    slice_t error;    /* for people, absent when answered: "certificate has expired (...)"; a script
+                         that answered other than 0: "exit status 3" */
     slice_t response; /* first response_max_bytes; script: stdout, then stderr */
     slice_t response_headers; /* as received, at most 8 KiB */
     slice_t retry_after;      /* value of the header as received; absent: none */
