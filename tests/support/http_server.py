@@ -117,8 +117,9 @@ def half(client, argument, head, body):
 
 
 def once(client, argument, head, body):
-    """Keeps the connection by its words, closes it by its deeds."""
+    """Keeps the connection by its words, and closes it when the next request comes."""
     client.answer(200, b"fine")
+    client.fill()
 
 
 def endless(client, argument, head, body):

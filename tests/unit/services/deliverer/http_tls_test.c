@@ -237,6 +237,7 @@ typedef struct {
 static void replace(buf_t *text, const char *what, const char *with)
 {
     AUTO_BUF whole = {0};
+    ENSURE(text->data);
     for (char *at = text->data, *found;; at = found + strlen(what)) {
         found = strstr(at, what);
         buf_add(&whole, at, found ? (size_t)(found - at) : strlen(at));
