@@ -399,14 +399,13 @@ void intake_json_begin(intake_json_t *json, int64_t now_wall_ms, arena_t *arena)
     json->n_events = 0;
 }
 
-static intake_error_t not_json(intake_json_t *json)
+static intake_error_t not_json(intake_json_t *json, size_t at)
 {
     unsigned char *why = yajl_get_error(json->parser, 0, NULL, 0);
     char *line = (char *)why;
     line[strcspn(line, "\n")] = 0;
     fault_t fault;
-    (void)fault_set(&fault, RESULT_INVALID, "not JSON: %s near byte %zu", line,
-                    yajl_get_bytes_consumed(json->parser));
+    (void)fault_set(&fault, RESULT_INVALID, "not JSON: %s near byte %zu", line, at);
     yajl_free_error(json->parser, why);
     return make_error(json->arena, INTAKE_BAD_JSON, slice_of(fault.text), SLICE(""));
 }
@@ -437,10 +436,11 @@ intake_error_t intake_json_read(intake_json_t *json, slice_t text, bool may_be_a
     json->parser = yajl_alloc(&callbacks, NULL, json);
     yajl_config(json->parser, yajl_dont_validate_strings, 1); /* check_string does, strictly */
     yajl_status status = yajl_parse(json->parser, (const unsigned char *)text.data, text.size);
+    size_t at = yajl_get_bytes_consumed(json->parser);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(json->parser);
     if (status != yajl_status_ok && json->error.code == INTAKE_OK)
-        json->error = not_json(json);
+        json->error = not_json(json, at);
     yajl_free(json->parser);
     json->parser = NULL;
     arena_clear(&json->unescaped);
