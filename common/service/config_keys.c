@@ -36,6 +36,7 @@ const config_key_t config_keys[] = {
 
     {"router", "intake", CONFIG_BIND, "tcp://127.0.0.1:5560", 0, 0, "PULL: batches of every emitter.", false},
     {"router", "deliverers", CONFIG_TEXT, "0-63=tcp://127.0.0.1:5561", 0, 0, "Which deliverer owns which partitions: FIRST-LAST=ENDPOINT, space separated, all 64.", false},
+    {"router", "pending_bytes", CONFIG_SIZE, "32MiB", 1024, 0, "Per deliverer: most bytes that wait for it to read; beyond it messages are dropped and emitters send them again.", false},
     {"router", "audit", CONFIG_BIND, "tcp://127.0.0.1:5564", 0, 0, "PUB: audit records.", false},
     {"router", "marks", CONFIG_CONNECT, "tcp://127.0.0.1:5570", 0, 0, "SUB: the auditor's commit marks.", false},
     {"router", "control", CONFIG_BIND, "tcp://127.0.0.1:5581", 0, 0, "ROUTER: ping, stats, drain.", false},

@@ -77,15 +77,20 @@ static slice_t word(const parser_t *p)
 
 /* --- JSON values --- */
 
+static bool is_one_of(char c, const char *set)
+{
+    return c != 0 && strchr(set, c);
+}
+
 /* at is behind the backslash; how many characters the escape has there, 0: none that JSON knows */
 static size_t escape_size(const char *at, const char *end)
 {
-    if (at < end && memchr("\"\\/bfnrt", *at, 8))
+    if (at < end && is_one_of(*at, "\"\\/bfnrt"))
         return 1;
     if (end - at < 5 || *at != 'u')
         return 0;
     for (int i = 1; i < 5; i++)
-        if (!memchr("0123456789abcdefABCDEF", at[i], 22))
+        if (!is_one_of(at[i], "0123456789abcdefABCDEF"))
             return 0;
     return 5;
 }
@@ -201,7 +206,7 @@ static bool read_pointer(parser_t *p, buf_t *ret_pointer)
             return false;
     } else {
         const char *at = begin;
-        while (at < p->end && (unsigned char)*at > ' ' && *at != 0x7f && !strchr("=!<>\"", *at))
+        while (at < p->end && (unsigned char)*at > ' ' && *at != 0x7f && !is_one_of(*at, "=!<>\""))
             at++;
         buf_add(ret_pointer, begin, (size_t)(at - begin));
         p->at = at;

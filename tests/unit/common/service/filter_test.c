@@ -164,7 +164,8 @@ static void a_bad_filter_is_shown_where(void **state)
             fail_msg("%s: is taken", cases[i].text);
         const char *caret = strrchr(fault.text, '\n');
         assert_non_null(caret);
-        if (strspn(caret + 1, " ") != cases[i].column + 2 || strcmp(strrchr(caret, ' ') + 1, "^"))
+        if (strspn(caret + 1, " ") != cases[i].column + 2 ||
+            strcmp(strrchr(caret, ' ') + 1, "^") != 0)
             fail_msg("%s:\n%s", cases[i].text, fault.text);
         if (!strstr(fault.text, cases[i].expected))
             fail_msg("%s:\n%s", cases[i].text, fault.text);
