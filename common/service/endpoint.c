@@ -30,7 +30,7 @@ static bool ipc_in_use(const char *endpoint)
     if (strncmp(endpoint, "ipc://", 6) != 0 || *path == '*' ||
         strlen(path) >= sizeof address.sun_path)
         return false;
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     if (*path == '@')
         address.sun_path[0] = 0;
     AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -1,53 +1,13 @@
-#include "tests/support/unit.h"
+#include "tests/support/names.h"
 
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
 #include "common/service/endpoint.h"
 
-#include <dlfcn.h>
-#include <netdb.h>
-#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 
 enum { DEADLINE_MS = 20000 };
-
-/* ---- A name server that the tests write ------------------------------------------------- */
-
-static pthread_mutex_t names_mutex = PTHREAD_MUTEX_INITIALIZER;
-static const char *names_answer; /* addresses of peers.test, space separated; NULL: no answer */
-
-static void set_names(const char *addresses)
-{
-    pthread_mutex_lock(&names_mutex);
-    names_answer = addresses;
-    pthread_mutex_unlock(&names_mutex);
-}
-
-typedef int getaddrinfo_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-
-/* Stands in front of the C library's, which libzmq uses too. */
-int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                struct addrinfo **ret_list)
-{
-    getaddrinfo_fn *real = (getaddrinfo_fn *)dlsym(RTLD_NEXT, "getaddrinfo");
-    if (!name || strcmp(name, "peers.test") != 0)
-        return real(name, service, hints, ret_list);
-    pthread_mutex_lock(&names_mutex);
-    const char *at = names_answer;
-    pthread_mutex_unlock(&names_mutex);
-    struct addrinfo *list = NULL;
-    for (char text[64]; at && sscanf(at, "%63s", text) == 1;) {
-        struct addrinfo *one = NULL,
-                        numeric = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
-        assert_int_equal(real(text, NULL, &numeric, &one), 0);
-        one->ai_next = list;
-        list = one;
-        at += strlen(text) + (at[strlen(text)] == ' ');
-    }
-    *ret_list = list;
-    return list ? 0 : EAI_AGAIN;
-}
 
 /* ---- Help ------------------------------------------------------------------------------- */
 
@@ -360,17 +320,17 @@ static void a_name_is_all_of_its_addresses_as_they_change(void **state)
     snprintf(list, sizeof list, "tcp://peers.test:%s", port);
     snprintf(other, sizeof other, "tcp://127.0.0.2:%s", port);
     AUTO(zsock) two = bind_to(other, ZMQ_PUB, 0);
-    set_names(NULL);
+    names_set(NULL);
     AUTO(endpoint_peers) peers = connect_to(loop, list, ZMQ_SUB);
     zsock_set_subscribe(endpoint_socket(peers), "");
     assert_int_equal(endpoint_count(peers), 0);
-    set_names("127.0.0.1");
+    names_set("127.0.0.1");
     run_until(loop, has_count, &(count_t){peers, 1});
-    set_names("127.0.0.2 127.0.0.1 127.0.0.2");
+    names_set("127.0.0.2 127.0.0.1 127.0.0.2");
     run_until(loop, has_count, &(count_t){peers, 2});
-    set_names("127.0.0.2 127.0.0.3 ::1"); /* IPv4 goes first, so that nobody is met twice */
+    names_set("127.0.0.2 127.0.0.3 ::1"); /* IPv4 goes first, so that nobody is met twice */
     run_until(loop, has_count, &(count_t){peers, 2});
-    set_names("127.0.0.2");
+    names_set("127.0.0.2");
     run_until(loop, has_count, &(count_t){peers, 1});
     zsock_set_rcvtimeo(endpoint_socket(peers), 5);
     AUTO_FREE char *got = NULL;
@@ -381,7 +341,7 @@ static void a_name_is_all_of_its_addresses_as_they_change(void **state)
     }
     assert_non_null(got);
     assert_string_equal(got, "from the one that stayed");
-    set_names(NULL);
+    names_set(NULL);
 }
 
 static bool never(void *arg)
@@ -393,10 +353,10 @@ static void a_failed_lookup_changes_nothing(void **state)
 {
     (void)state;
     AUTO(zloop) loop = zloop_new();
-    set_names("127.0.0.1 127.0.0.2");
+    names_set("127.0.0.1 127.0.0.2");
     AUTO(endpoint_peers) peers = connect_to(loop, "tcp://peers.test:9", ZMQ_PUSH);
     run_until(loop, has_count, &(count_t){peers, 2});
-    set_names(NULL);
+    names_set(NULL);
     int turns = 30; /* of a millisecond: several lookups */
     run_until(loop, never, &turns);
     assert_int_equal(endpoint_count(peers), 2);
@@ -410,7 +370,7 @@ static void one_address_is_one_peer_however_it_is_named(void **state)
     char list[128], port[PORT_SIZE];
     snprintf(list, sizeof list, "tcp://127.0.0.1:%1$s tcp://127.0.0.1:%1$s tcp://peers.test:%1$s",
              port_of(pub, port));
-    set_names("127.0.0.1");
+    names_set("127.0.0.1");
     AUTO(endpoint_peers) peers = connect_to(loop, list, ZMQ_SUB);
     run_until(loop, has_count, &(count_t){peers, 3});
     zsock_set_subscribe(endpoint_socket(peers), "");
@@ -419,11 +379,11 @@ static void one_address_is_one_peer_however_it_is_named(void **state)
     zstr_send(pub, "end");
     expect_text(endpoint_socket(peers), "once");
     expect_text(endpoint_socket(peers), "end");
-    set_names("127.0.0.9"); /* the address is still listed twice */
+    names_set("127.0.0.9"); /* the address is still listed twice */
     run_until(loop, has_count, &(count_t){peers, 3});
     zstr_send(pub, "still there");
     expect_text(endpoint_socket(peers), "still there");
-    set_names(NULL);
+    names_set(NULL);
 }
 
 static void destroying_does_not_wait_for_a_lookup(void **state)
