@@ -161,3 +161,8 @@ int64_t gates_due_ms(const gates_t *gates)
     const heap_node_t *node = heap_first(gates->timers);
     return node ? node->key : INT64_MAX;
 }
+
+size_t gates_groups(const gates_t *gates)
+{
+    return gates->groups.live;
+}

@@ -14,6 +14,7 @@
 #define PROVISOR_GATES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct gates_t gates_t;
@@ -33,5 +34,7 @@ void gates_leave(gates_t *gates, uint32_t gate);
 void gates_expire(gates_t *gates, int64_t now_ms);
 /* When gates_expire does something; INT64_MAX: never. */
 int64_t gates_due_ms(const gates_t *gates);
+/* How many groups there are. */
+size_t gates_groups(const gates_t *gates);
 
 #endif

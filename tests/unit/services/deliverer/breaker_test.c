@@ -1,10 +1,5 @@
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "services/deliverer/breaker.h"
+#include "tests/support/unit.h"
 
 static const breaker_settings_t settings = {.failures_max = 3, .probe_ms = 100};
 

@@ -1,10 +1,5 @@
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "services/deliverer/outcome.h"
+#include "tests/support/unit.h"
 
 static void outcome_follows_from_end_and_status(void **state)
 {

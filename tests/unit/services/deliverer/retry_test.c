@@ -1,12 +1,5 @@
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "services/deliverer/retry.h"
-
-#include <stdio.h>
+#include "tests/support/unit.h"
 
 #define DEFAULT_SCHEDULE "5s,5m,30m,2h,5h,10h,14h,20h,24h"
 #define MINUTE           INT64_C(60000)
