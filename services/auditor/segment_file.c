@@ -1,0 +1,195 @@
+/* The files of segments: names, making, removing. */
+#include "services/auditor/segment.h"
+#include "common/base/cleanup.h"
+#include "common/base/crash.h"
+#include "common/base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define PREFIX   "segment-"
+#define PREPARED "segment-next.new"
+enum { DIGITS = 20 };
+
+static const char *const besides[] = {"", "-wal", "-shm", "-journal"};
+enum { N_BESIDES = sizeof besides / sizeof *besides };
+
+static const char *const schema =
+    "CREATE TABLE record (audit_id ${key}, prev_id BIGINT NOT NULL, at_ms BIGINT NOT NULL,"
+    " topic TEXT NOT NULL, node TEXT NOT NULL, service TEXT NOT NULL, status BIGINT NOT NULL,"
+    " event_id TEXT, webhook_id TEXT, events_id TEXT, object_kind TEXT, object TEXT,"
+    " handler_id BIGINT);"
+    "CREATE TABLE detail (audit_id ${key}, bytes BLOB NOT NULL);"
+    "CREATE INDEX record_event ON record (event_id) WHERE event_id IS NOT NULL;"
+    "CREATE INDEX record_webhook ON record (webhook_id) WHERE webhook_id IS NOT NULL;"
+    "CREATE TABLE state (id ${key}, version BIGINT NOT NULL, first_id BIGINT NOT NULL,"
+    " next_id BIGINT NOT NULL, handlers_seq BIGINT NOT NULL, created_ms BIGINT NOT NULL,"
+    " first_ms BIGINT NOT NULL, last_ms BIGINT NOT NULL, first_event TEXT NOT NULL,"
+    " last_event TEXT NOT NULL, indexed BIGINT NOT NULL);"
+    "CREATE TABLE topic (topic TEXT PRIMARY KEY, last_id BIGINT NOT NULL) ${clustered};"
+    "CREATE TABLE mark (node TEXT NOT NULL, boot BIGINT NOT NULL, service TEXT NOT NULL,"
+    " number BIGINT NOT NULL, heard_ms BIGINT NOT NULL, PRIMARY KEY (node, boot)) ${clustered};"
+    "CREATE TABLE origin (node TEXT PRIMARY KEY, number BIGINT NOT NULL) ${clustered};";
+
+void segment_path(const char *dir, int64_t first_id, char ret_path[static PATH_MAX])
+{
+    int size = snprintf(ret_path, PATH_MAX, "%s/" PREFIX "%0*lld.db", dir, (int)DIGITS,
+                        (long long)first_id);
+    ENSURE(size < PATH_MAX);
+}
+
+static void prepared_path(const char *dir, char ret_path[static PATH_MAX])
+{
+    int size = snprintf(ret_path, PATH_MAX, "%s/" PREPARED, dir);
+    ENSURE(size < PATH_MAX);
+}
+
+static result_t remove_one(const char *path, const char *beside)
+{
+    char name[PATH_MAX + 16];
+    snprintf(name, sizeof name, "%s%s", path, beside);
+    return unlink(name) == 0 || errno == ENOENT ? RESULT_OK : RESULT_IO;
+}
+
+static result_t remove_besides(const char *path)
+{
+    result_t r = RESULT_OK;
+    for (size_t i = 1; i < N_BESIDES && r == RESULT_OK; i++)
+        r = remove_one(path, besides[i]);
+    return r;
+}
+
+/* The file goes first: without it the rest is nothing, and segment_list removes it. */
+result_t segment_remove(const char *dir, int64_t first_id)
+{
+    char path[PATH_MAX];
+    segment_path(dir, first_id, path);
+    result_t r = remove_one(path, "");
+    CRASH_POINT("auditor.retention");
+    return r == RESULT_OK ? remove_besides(path) : r;
+}
+
+static result_t remove_prepared(const char *path)
+{
+    result_t r = remove_one(path, "");
+    return r == RESULT_OK ? remove_besides(path) : r;
+}
+
+int64_t segment_bytes(const char *dir, int64_t first_id)
+{
+    char path[PATH_MAX];
+    int64_t bytes = 0;
+    segment_path(dir, first_id, path);
+    for (size_t i = 0; i < N_BESIDES; i++) {
+        struct stat st;
+        char name[PATH_MAX + 16];
+        snprintf(name, sizeof name, "%s%s", path, besides[i]);
+        if (stat(name, &st) == 0)
+            bytes += st.st_size;
+    }
+    return bytes;
+}
+
+static result_t make_tables(db_t *db, fault_t *fault)
+{
+    result_t r = db_begin(db);
+    if (r == RESULT_OK)
+        r = db_exec(db, schema, fault);
+    if (r == RESULT_OK)
+        r = db_commit(db);
+    if (r != RESULT_OK)
+        db_rollback(db);
+    return r == RESULT_OK ? r : fault_set(fault, r, "a new segment: %s", db_error(db));
+}
+
+result_t segment_prepare(const char *dir, fault_t *fault)
+{
+    char path[PATH_MAX];
+    db_t *db = NULL;
+    prepared_path(dir, path);
+    result_t r = remove_prepared(path);
+    if (r != RESULT_OK)
+        return fault_set(fault, r, "cannot remove %s: %s", path, strerror(errno));
+    r = db_open(path, DB_WRITE, &db, fault);
+    if (r != RESULT_OK)
+        return r;
+    r = make_tables(db, fault);
+    db_close(&db); /* the last connection: moves the WAL into the file and ends it */
+    return r;
+}
+
+result_t segment_name(const char *dir, int64_t first_id, fault_t *fault)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    prepared_path(dir, from);
+    segment_path(dir, first_id, to);
+    if (rename(from, to) == 0)
+        return RESULT_OK;
+    return fault_set(fault, errno == ENOENT ? RESULT_NOT_FOUND : RESULT_IO,
+                     "cannot rename %s to %s: %s", from, to, strerror(errno));
+}
+
+result_t segment_sync_dir(const char *dir)
+{
+    AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? RESULT_OK : RESULT_IO;
+}
+
+/* segment-<20 digits>.db; ret_rest is what follows. */
+static bool parse_name(const char *name, int64_t *ret_first_id, const char **ret_rest)
+{
+    size_t prefix = strlen(PREFIX);
+    if (strncmp(name, PREFIX, prefix) != 0 || strspn(name + prefix, "0123456789") != DIGITS ||
+        strncmp(name + prefix + DIGITS, ".db", 3) != 0)
+        return false;
+    *ret_first_id = strtoll(name + prefix, NULL, 10);
+    *ret_rest = name + prefix + DIGITS + 3;
+    return *ret_first_id > 0;
+}
+
+static bool has_segment(const char *dir, int64_t first_id)
+{
+    char path[PATH_MAX];
+    segment_path(dir, first_id, path);
+    return access(path, F_OK) == 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault)
+{
+    DIR *folder = opendir(dir);
+    if (!folder)
+        return fault_set(fault, RESULT_IO, "cannot read %s: %s", dir, strerror(errno));
+    int64_t *ids = NULL, first_id;
+    size_t n = 0;
+    const char *rest;
+    result_t r = RESULT_OK;
+    for (struct dirent *entry; r == RESULT_OK && (entry = readdir(folder));) {
+        if (!parse_name(entry->d_name, &first_id, &rest))
+            continue;
+        if (*rest && !has_segment(dir, first_id)) /* a removal that was cut short */
+            r = segment_remove(dir, first_id);
+        if (*rest)
+            continue;
+        ids = mem_realloc(ids, (n + 1) * sizeof *ids);
+        ids[n++] = first_id;
+    }
+    closedir(folder);
+    if (r != RESULT_OK) {
+        free(ids);
+        return fault_set(fault, r, "cannot remove what is left of a segment in %s", dir);
+    }
+    if (n)
+        qsort(ids, n, sizeof *ids, by_id);
+    *ret_ids = ids;
+    *ret_n = n;
+    return RESULT_OK;
+}
