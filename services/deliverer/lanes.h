@@ -46,14 +46,14 @@ typedef struct {
     int64_t seq; /* of the event in the store: order of custody, from 1 */
     int64_t handler_id;
     uint64_t object;       /* lane key; unordered deliveries have one of their own; not 0 */
-    int attempts;          /* made so far, without the one that lanes_take starts */
     int64_t first_wall_ms; /* when the first attempt started; 0: none yet. The owner sets it when it
                               starts the first one; lanes_done remembers it */
     void *event;           /* the owner's; NULL: it is only in the store */
     int64_t due_ms;        /* lanes_refill: not before this, 0: now */
-    bool probe;            /* taken as the probe of an open circuit */
+    int attempts;          /* made so far, without the one that lanes_take starts */
     uint32_t lane;         /* lanes' own */
     uint32_t flight;       /* lanes' own */
+    bool probe;            /* taken as the probe of an open circuit */
 } lanes_delivery_t;
 
 typedef struct {

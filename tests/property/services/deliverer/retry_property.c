@@ -96,7 +96,7 @@ static void one_round(unsigned seed)
     AUTO_BUF text = {0};
     retry_schedule_t schedule;
     fault_t fault;
-    int64_t delays_ms[RETRY_DELAYS_MAX];
+    int64_t delays_ms[RETRY_DELAYS_MAX] = {0};
     int n = (int)unit_chance(&random, RETRY_DELAYS_MAX + 1);
     bool own_age = unit_chance(&random, 2);
     random_schedule(&random, &text, delays_ms, n);

@@ -96,7 +96,7 @@ static void next_follows_the_schedule(void **state)
     static const struct {
         const char *name, *schedule;
         int64_t max_age_ms;
-        int attempt;
+        int64_t attempt;
         int64_t age_ms, retry_after_ms;
         double chance;
         retry_verdict_t verdict;
@@ -130,7 +130,7 @@ static void next_follows_the_schedule(void **state)
         retry_schedule_t schedule = parsed(cases[i].schedule, cases[i].max_age_ms);
         int64_t delay_ms = 0;
         print_message("  %s\n", cases[i].name);
-        assert_int_equal(retry_next(&schedule, cases[i].attempt, cases[i].age_ms,
+        assert_int_equal(retry_next(&schedule, (int)cases[i].attempt, cases[i].age_ms,
                                     cases[i].retry_after_ms, cases[i].chance, &delay_ms),
                          cases[i].verdict);
         assert_int_equal(delay_ms, cases[i].delay_ms);
