@@ -8,6 +8,7 @@
 typedef struct {
     http_bench_t http;
     folder_t *folder; /* with the certificates */
+    child_t nginx;    /* pid 0: not started */
 } bench_t;
 
 static int setup_group(void **state)
@@ -35,6 +36,8 @@ static int teardown(void **state)
 {
     bench_t *bench = *state;
     http_bench_release(&bench->http);
+    if (bench->nginx.pid) /* also when a test failed: it does not end by itself */
+        child_stop(&bench->nginx);
     *state = bench->folder;
     free(bench);
     return 0;
@@ -230,7 +233,6 @@ static void test_ca_file_missing(void **state)
 /* --- nginx ----------------------------------------------------------------------------------- */
 
 typedef struct {
-    child_t process;
     int plain, tls, old; /* ports */
 } nginx_t;
 
@@ -296,8 +298,8 @@ static void nginx_start(bench_t *bench, nginx_t *nginx)
     assert_non_null(file);
     fwrite(text.data, 1, text.size, file);
     fclose(file);
-    child_start(&nginx->process, (const char *const[]){"/usr/sbin/nginx", "-p", bench->folder->path,
-                                                       "-c", conf, NULL});
+    child_start(&bench->nginx, (const char *const[]){"/usr/sbin/nginx", "-p", bench->folder->path,
+                                                     "-c", conf, NULL});
     for (int i = 0; i < 500 && !accepts(nginx->old); i++) /* listens on all before it accepts */
         zclock_sleep(10);
     assert_true(accepts(nginx->old));
@@ -362,7 +364,6 @@ static void test_nginx(void **state)
     nginx_plain(bench, &nginx);
     nginx_tls(bench, &nginx);
     nginx_old(bench, &nginx);
-    child_stop(&nginx.process);
 }
 
 #define TLS_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
