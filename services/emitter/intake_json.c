@@ -303,6 +303,17 @@ static place_t place_below(const intake_json_t *json)
     return is_event ? PLACE_EVENT : PLACE_DATA;
 }
 
+/* Told before whatever else is wrong: msgpack is checked in this order too. */
+static void refuse_depth(intake_json_t *json)
+{
+    if (json->failed && json->draft.event.error.code == INTAKE_TOO_DEEP)
+        return;
+    if (json->failed)
+        json->depth = 0; /* there are no frames to make a path of */
+    fail(json, INTAKE_TOO_DEEP, "nested deeper than 32 levels");
+    json->depth = INTAKE_DEPTH_MAX;
+}
+
 static int open(intake_json_t *json, value_type_t type)
 {
     size_t start = pass_token(json) - 1;
@@ -317,8 +328,8 @@ static int open(intake_json_t *json, value_type_t type)
     } else if (!json->failed) {
         check_value_type(json, type);
     }
-    if (!json->failed && json->depth == INTAKE_DEPTH_MAX)
-        fail(json, INTAKE_TOO_DEEP, "nested deeper than 32 levels");
+    if (json->depth == INTAKE_DEPTH_MAX)
+        refuse_depth(json);
     if (!json->failed) {
         if (json->depth == 1)
             json->data_start = start;

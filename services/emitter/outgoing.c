@@ -43,6 +43,7 @@ outgoing_t *outgoing_new(const outgoing_limits_t *limits, const ulid_t *last_id,
     outgoing->last_id = *last_id;
     for (int i = 0; i < PARTITIONS; i++) {
         outgoing->partitions[i].tail = true;
+        outgoing->partitions[i].heard_ms = INT64_MIN;
         outgoing->partitions[i].announced_ms = now_ms;
     }
     return outgoing;

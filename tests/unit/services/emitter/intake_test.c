@@ -382,7 +382,7 @@ static void test_depth_of_10000(void **state)
     intake_t *intake = intake_new(f->catalogue, &(intake_limits_t){1 << 20, 1 << 20, 5});
     intake_decode(intake, buf_slice(&json), NOW_MS, &f->arena, &f->request);
     assert_int_equal(f->request.n_events, 1);
-    assert_int_equal(f->request.events[0].error.code, INTAKE_WRONG_TYPE);
+    assert_int_equal(f->request.events[0].error.code, INTAKE_TOO_DEEP);
     intake_decode(intake, buf_slice(&msgpack), NOW_MS, &f->arena, &f->request);
     assert_int_equal(f->request.events[0].error.code, INTAKE_TOO_DEEP);
     intake_destroy(&intake);
