@@ -123,6 +123,8 @@ def test_the_log_says_which(pipeline, https, certificates):
     ca = ("--ca-file", str(certificates / "ca.pem"))
     pipeline.add_handler(good.url, *ca, name="good")
     pipeline.add_handler(expired.url, *ca, "--retry", "none", name="expired")
+    wait_until(lambda: pipeline["router"].control("stats")["stats"]["handlers"] == 2,
+               what="the router has read the handlers")
     with pipeline.core() as core:
         id_ = core.push(event())["id"]
     rows = wait_until(lambda: (r := [row for row in pipeline.cli_json("log") if row["event_id"] == id_])
