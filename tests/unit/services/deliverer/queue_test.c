@@ -1,0 +1,353 @@
+#include "tests/support/folder.h"
+#include "common/base/cleanup.h"
+#include "services/deliverer/backlog.h"
+
+#define NODE SLICE("e3f1c05a9b2d4c66")
+
+enum { PARTITION = 5 };
+
+/* queue.db with both of its connections. */
+typedef struct {
+    queue_t *queue;
+    backlog_t *backlog;
+    db_t *db;
+} open_t;
+
+static open_t open_queue(const folder_t *folder)
+{
+    open_t it = {NULL};
+    fault_t fault = {""};
+    result_t r = queue_open(folder->path, UINT64_MAX, &it.queue, &fault);
+    if (r == RESULT_OK)
+        r = backlog_open(it.queue, &it.backlog, &fault);
+    if (r != RESULT_OK)
+        print_error("%s\n", fault.text);
+    assert_int_equal(r, RESULT_OK);
+    it.db = queue_db(it.queue);
+    return it;
+}
+
+static void close_queue(open_t *it)
+{
+    backlog_close(&it->backlog);
+    queue_close(&it->queue);
+}
+
+/* What follows is one transaction. */
+#define COMMIT(it, ...)                                                                            \
+    do {                                                                                           \
+        assert_int_equal(db_begin((it)->db), RESULT_OK);                                           \
+        __VA_ARGS__;                                                                               \
+        assert_int_equal(db_commit((it)->db), RESULT_OK);                                          \
+    } while (0)
+
+static const char *id_text(int64_t n)
+{
+    static char texts[4][32];
+    static unsigned next;
+    char *text = texts[next++ % 4];
+    snprintf(text, sizeof texts[0], "01M86F6QRC%016lld", (long long)n);
+    return text;
+}
+
+static void put_event(open_t *it, int64_t seq, const int64_t *handlers, size_t n)
+{
+    event_t event = {.id = slice_of(id_text(seq)),
+                     .events_id = SLICE("clients.update"),
+                     .object_kind = SLICE("client"),
+                     .object_id = SLICE("12"),
+                     .body = SLICE("{\"n\":1}"),
+                     .accepted_ms = 1000 + seq};
+    assert_int_equal(queue_put_event(it->db, seq, &event, NODE, PARTITION), RESULT_OK);
+    for (size_t i = 0; i < n; i++) {
+        queue_delivery_t delivery = {.seq = seq, .handler_id = handlers[i], .object = 77};
+        assert_int_equal(queue_put_delivery(it->db, &delivery), RESULT_OK);
+    }
+}
+
+static int64_t count(open_t *it, const char *sql)
+{
+    db_stmt_t *stmt = db_stmt(it->db, sql);
+    assert_int_equal(db_step(stmt), RESULT_OK);
+    int64_t n = db_int(stmt, 0);
+    db_reset(stmt);
+    return n;
+}
+
+static void raise_low_water(open_t *it, int64_t from, int64_t to)
+{
+    assert_int_equal(queue_raise_low_water(it->db, NODE, PARTITION,
+                                           slice_of(from ? id_text(from) : ""),
+                                           slice_of(id_text(to))),
+                     RESULT_OK);
+}
+
+static void finish(open_t *it, int64_t seq, int64_t handler)
+{
+    assert_int_equal(queue_finish(it->db, seq, handler), RESULT_OK);
+}
+
+static void an_event_goes_when_finished_and_passed(void **state)
+{
+    static const int64_t handlers[] = {1, 2};
+    open_t it = open_queue(*state);
+    COMMIT(&it, put_event(&it, 10, handlers, 2));
+    COMMIT(&it, finish(&it, 10, 1); finish(&it, 10, 2));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM deliveries"), 0);
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1); /* its id may come again */
+    COMMIT(&it, raise_low_water(&it, 0, 10));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1);
+    COMMIT(&it, raise_low_water(&it, 10, 11));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 0);
+    close_queue(&it);
+}
+
+static void an_event_goes_when_passed_and_finished(void **state)
+{
+    static const int64_t handlers[] = {1, 2};
+    open_t it = open_queue(*state);
+    COMMIT(&it, put_event(&it, 10, handlers, 2));
+    COMMIT(&it, raise_low_water(&it, 0, 50));
+    COMMIT(&it, finish(&it, 10, 2));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1);
+    COMMIT(&it, finish(&it, 10, 1));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 0);
+    close_queue(&it);
+}
+
+static void low_water_of_one_partition_is_not_that_of_another(void **state)
+{
+    static const int64_t handlers[] = {1};
+    open_t it = open_queue(*state);
+    COMMIT(&it, put_event(&it, 10, handlers, 1));
+    COMMIT(&it, assert_int_equal(queue_raise_low_water(it.db, NODE, PARTITION + 1, SLICE(""),
+                                                       slice_of(id_text(50))),
+                                 RESULT_OK));
+    COMMIT(&it, assert_int_equal(queue_raise_low_water(it.db, SLICE("other"), PARTITION, SLICE(""),
+                                                       slice_of(id_text(50))),
+                                 RESULT_OK));
+    COMMIT(&it, finish(&it, 10, 1));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1);
+    close_queue(&it);
+}
+
+static void a_known_id_has_no_body(void **state)
+{
+    open_t it = open_queue(*state);
+    COMMIT(&it,
+           assert_int_equal(queue_put_known(it.db, 3, slice_of(id_text(3)), NODE, PARTITION, true),
+                            RESULT_OK));
+    assert_int_equal(count(&it, "SELECT unmatched FROM events WHERE body IS NULL"), 1);
+    assert_int_equal(backlog_event(it.backlog, 3, NULL, NULL), RESULT_NOT_FOUND);
+    COMMIT(&it, raise_low_water(&it, 0, 4));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 0);
+    close_queue(&it);
+}
+
+static void the_same_id_is_taken_once(void **state)
+{
+    open_t it = open_queue(*state);
+    COMMIT(&it, put_event(&it, 10, NULL, 0); assert_int_equal(
+        queue_put_known(it.db, 11, slice_of(id_text(10)), NODE, PARTITION, false), RESULT_EXISTS));
+    close_queue(&it);
+}
+
+static void on_event(void *owner, const event_t *event)
+{
+    assert_true(slice_is(event->body, "{\"n\":1}"));
+    assert_true(slice_is(event->events_id, "clients.update"));
+    assert_true(slice_is(event->object_kind, "client"));
+    assert_true(slice_is(event->object_id, "12"));
+    assert_null(event->webhook_id.data);
+    assert_int_equal(event->accepted_ms, 1010);
+    (*(int *)owner)++;
+}
+
+static void rows_come_back_as_they_were(void **state)
+{
+    static const int64_t handlers[] = {4};
+    open_t it = open_queue(*state);
+    queue_delivery_t retry = {10, 4, 77, 3, 5000, 6000};
+    queue_delivery_t row;
+    int64_t before = -1;
+    int called = 0;
+    COMMIT(&it, put_event(&it, 10, handlers, 1); put_event(&it, 12, handlers, 1));
+    COMMIT(&it, assert_int_equal(queue_retry(it.db, &retry), RESULT_OK));
+    assert_int_equal(backlog_delivery(it.backlog, 10, 4, &row, &before), RESULT_OK);
+    assert_memory_equal(&row, &retry, sizeof row);
+    assert_int_equal(before, 0);
+    assert_int_equal(backlog_delivery(it.backlog, 12, 4, &row, &before), RESULT_OK);
+    assert_int_equal(before, 1);
+    assert_int_equal(backlog_delivery(it.backlog, 12, 5, &row, &before), RESULT_NOT_FOUND);
+    assert_int_equal(backlog_event(it.backlog, 10, on_event, &called), RESULT_OK);
+    assert_int_equal(called, 1);
+    close_queue(&it);
+}
+
+static void on_lane(void *owner, const queue_delivery_t *head, int64_t n)
+{
+    int64_t *sums = owner;
+    sums[0] += n;
+    sums[1]++;
+    assert_int_equal(head->seq, 10);
+    assert_int_equal(head->attempts, head->handler_id == 1 ? 2 : 0);
+}
+
+static void lanes_are_restored_by_their_heads(void **state)
+{
+    static const int64_t handlers[] = {1, 2};
+    open_t it = open_queue(*state);
+    int64_t sums[2] = {0};
+    queue_delivery_t rows[4];
+    size_t n = 0;
+    queue_delivery_t retry = {10, 1, 77, 2, 5, 6};
+    for (int64_t seq = 10; seq < 20; seq++)
+        COMMIT(&it, put_event(&it, seq, handlers, seq < 15 ? 2 : 1));
+    COMMIT(&it, assert_int_equal(queue_retry(it.db, &retry), RESULT_OK));
+    assert_int_equal(backlog_lanes(it.backlog, on_lane, sums), RESULT_OK);
+    assert_int_equal(sums[0], 15);
+    assert_int_equal(sums[1], 2);
+    assert_int_equal(backlog_lane(it.backlog, 1, 77, 12, 4, rows, &n), RESULT_OK);
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(rows[i].seq, 13 + i);
+    assert_int_equal(backlog_lane(it.backlog, 2, 77, 13, 4, rows, &n), RESULT_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(backlog_lane(it.backlog, 3, 77, 0, 4, rows, &n), RESULT_OK);
+    assert_int_equal(n, 0);
+    close_queue(&it);
+}
+
+static void on_cancel(void *owner, const queue_delivery_t *delivery, const event_t *event)
+{
+    int64_t *last = owner;
+    assert_true(delivery->seq > *last);
+    assert_null(event->body.data);
+    assert_true(slice_is(event->id, id_text(delivery->seq)));
+    *last = delivery->seq;
+}
+
+static void the_backlog_of_a_handler_is_read_in_steps(void **state)
+{
+    static const int64_t handlers[] = {1, 2};
+    open_t it = open_queue(*state);
+    backlog_cursor_t cursor = {.started = false};
+    int64_t last = 0;
+    int64_t n = -1;
+    COMMIT(&it, for (int64_t seq = 1; seq <= 25; seq++) put_event(&it, seq, handlers, 2));
+    for (int step = 0; step < 3; step++)
+        assert_int_equal(backlog_deliveries(it.backlog, 2, NULL, 10, &cursor, on_cancel, &last, &n),
+                         RESULT_OK);
+    assert_int_equal(n, 5);
+    assert_int_equal(last, 25);
+    uint64_t object = 78;
+    cursor = (backlog_cursor_t){.started = false};
+    assert_int_equal(backlog_deliveries(it.backlog, 2, &object, 10, &cursor, on_cancel, &last, &n),
+                     RESULT_OK);
+    assert_int_equal(n, 0);
+    close_queue(&it);
+}
+
+static void the_oldest_is_found_a_piece_at_a_time(void **state)
+{
+    static const int64_t handlers[] = {1, 2};
+    open_t it = open_queue(*state);
+    int64_t seq = 0;
+    int64_t accepted_ms = 0;
+    COMMIT(&it, for (int64_t s = 1; s <= 25; s++) put_event(&it, s, handlers + (s == 25), 1));
+    assert_int_equal(backlog_oldest(it.backlog, 2, 10, &seq, &accepted_ms), RESULT_AGAIN);
+    assert_int_equal(backlog_oldest(it.backlog, 2, 10, &seq, &accepted_ms), RESULT_AGAIN);
+    assert_int_equal(backlog_oldest(it.backlog, 2, 10, &seq, &accepted_ms), RESULT_OK);
+    assert_int_equal(accepted_ms, 1025);
+    assert_int_equal(seq, 25);
+    seq = 0;
+    assert_int_equal(backlog_oldest(it.backlog, 3, 1000, &seq, &accepted_ms), RESULT_NOT_FOUND);
+    close_queue(&it);
+}
+
+static bool on_record(void *owner, int64_t seq, slice_t record)
+{
+    int64_t *expected = owner;
+    assert_int_equal(seq, *expected);
+    assert_int_equal(record.size, 6);
+    return ++*expected < 8;
+}
+
+static void the_outbox_is_read_from_a_number_and_settled_by_range(void **state)
+{
+    open_t it = open_queue(*state);
+    int64_t expected = 4;
+    int64_t first = -1;
+    int64_t last = -1;
+    COMMIT(&it, for (int64_t seq = 1; seq <= 9; seq++)
+                    assert_int_equal(queue_put_outbox(it.db, seq, SLICE("record")), RESULT_OK);
+           assert_int_equal(queue_set_outbox_last(it.db, 9), RESULT_OK));
+    assert_int_equal(backlog_outbox(it.backlog, 4, on_record, &expected), RESULT_OK);
+    assert_int_equal(expected, 8);
+    COMMIT(&it, assert_int_equal(queue_settle_outbox(it.db, 9), RESULT_OK));
+    assert_int_equal(backlog_outbox_first(it.backlog, &first), RESULT_OK);
+    assert_int_equal(backlog_outbox_last(it.backlog, &last), RESULT_OK);
+    assert_int_equal(first, 0);
+    assert_int_equal(last, 9); /* numbers only rise, also when all rows are gone */
+    close_queue(&it);
+}
+
+static void on_failing(void *owner, int64_t handler_id, int64_t since_ms)
+{
+    int64_t *sum = owner;
+    *sum += handler_id * 1000 + since_ms;
+}
+
+static void failing_is_set_changed_and_taken_back(void **state)
+{
+    open_t it = open_queue(*state);
+    int64_t sum = 0;
+    COMMIT(&it, assert_int_equal(queue_set_failing(it.db, 1, 5), RESULT_OK);
+           assert_int_equal(queue_set_failing(it.db, 2, 6), RESULT_OK);
+           assert_int_equal(queue_set_failing(it.db, 2, 7), RESULT_OK);
+           assert_int_equal(queue_set_failing(it.db, 1, 0), RESULT_OK);
+           assert_int_equal(queue_set_failing(it.db, 3, 0), RESULT_OK));
+    assert_int_equal(backlog_failing(it.backlog, on_failing, &sum), RESULT_OK);
+    assert_int_equal(sum, 2007);
+    close_queue(&it);
+}
+
+static void lost_partitions_with_rows_are_refused(void **state)
+{
+    const folder_t *folder = *state;
+    open_t it = open_queue(folder);
+    queue_t *queue = NULL;
+    fault_t fault = {""};
+    partitions_t without = ~(UINT64_C(1) << PARTITION);
+    COMMIT(&it, put_event(&it, 10, NULL, 0));
+    close_queue(&it);
+    assert_int_equal(queue_open(folder->path, without, &queue, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "partition 5"));
+    it = open_queue(folder); /* the map that is stored did not change */
+    COMMIT(&it, raise_low_water(&it, 0, 11));
+    close_queue(&it);
+    assert_int_equal(queue_open(folder->path, without, &queue, &fault), RESULT_OK);
+    queue_close(&queue);
+    assert_int_equal(queue_open(folder->path, UINT64_MAX, &queue, &fault), RESULT_OK);
+    queue_close(&queue);
+}
+
+int main(void)
+{
+#define test(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+    const struct CMUnitTest tests[] = {
+        test(an_event_goes_when_finished_and_passed),
+        test(an_event_goes_when_passed_and_finished),
+        test(low_water_of_one_partition_is_not_that_of_another),
+        test(a_known_id_has_no_body),
+        test(the_same_id_is_taken_once),
+        test(rows_come_back_as_they_were),
+        test(lanes_are_restored_by_their_heads),
+        test(the_backlog_of_a_handler_is_read_in_steps),
+        test(the_oldest_is_found_a_piece_at_a_time),
+        test(the_outbox_is_read_from_a_number_and_settled_by_range),
+        test(failing_is_set_changed_and_taken_back),
+        test(lost_partitions_with_rows_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
