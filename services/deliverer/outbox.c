@@ -50,7 +50,7 @@ int64_t outbox_next_seq(outbox_t *outbox)
 static void remember(outbox_t *outbox, int64_t number, int64_t seq)
 {
     if (outbox->first + outbox->n == outbox->capacity) {
-        if (outbox->first >= outbox->n) {
+        if (outbox->first && outbox->first >= outbox->n) {
             memmove(outbox->told, outbox->told + outbox->first, outbox->n * sizeof *outbox->told);
             outbox->first = 0;
         }

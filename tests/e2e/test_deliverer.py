@@ -158,6 +158,8 @@ def test_killed_at_a_point_nothing_is_lost_and_order_holds(make, handler, point)
             d.send([d.event(i, object_id=n % 7, n=n) for n, i in enumerate(part, at)], [id_])
             wait_until(lambda: d.process.poll() or set(part) <= {r["id"] for r in list(d.receipts)},
                        what="receipts or the crash")
+            if d.process.poll():
+                return  # what waits for a receipt is not overtaken
 
     send()
     assert d.died() == -9
@@ -256,7 +258,7 @@ def test_disabled_parks_and_enabled_goes_on_with_the_new_settings(make, handler)
     d.cli("handler", "enable", str(id_))
     assert d.control("retry", handler_id=id_)["ok"]
     wait_until(lambda: d.control("retry", handler_id=id_) and new.count() == 60, what="all at the new one")
-    assert_in_order(new.requests[:30])
+    assert_in_order(new.requests, lives=2)  # the second thirty count from 0 again
 
 
 def test_a_newer_table_is_read_before_a_handler_is_unknown(make, handler):
