@@ -10,6 +10,7 @@
 #include "common/base/mem.h"
 #include "common/service/catalogue.h"
 #include "common/service/handlers.h"
+#include "services/cli/in_force.h"
 #include "services/cli/print.h"
 #include "services/cli/table.h"
 
@@ -229,6 +230,7 @@ static int add_run(cli_t *cli)
     if (handlers_add(handlers, &handler, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
     fputs(notice.data ? notice.data : "", stderr);
+    in_force_wait(cli, handlers_version(handlers));
     if (cli_json(cli))
         print_handler_json(handlers_find(handlers, handler.id));
     else
@@ -284,6 +286,7 @@ static int update_run(cli_t *cli)
     if (handlers_update(handlers, &handler, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
     fputs(notice.data ? notice.data : "", stderr);
+    in_force_wait(cli, handlers_version(handlers));
     if (cli_json(cli))
         print_handler_json(handlers_find(handlers, handler.id));
     else

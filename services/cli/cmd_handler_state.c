@@ -11,6 +11,7 @@
 #include "common/service/handlers.h"
 #include "common/wire/codec.h"
 #include "common/wire/messages.h"
+#include "services/cli/in_force.h"
 #include "services/cli/print.h"
 
 static int set_status(cli_t *cli, handler_status_t status, const char *says)
@@ -25,6 +26,7 @@ static int set_status(cli_t *cli, handler_status_t status, const char *says)
     if (handlers_open(config_handlers_dir(cli_config(cli)), &handlers, &fault) != RESULT_OK ||
         handlers_set_status(handlers, id, status, NULL, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
+    in_force_wait(cli, handlers_version(handlers));
     if (cli_json(cli))
         printf("{\"id\":%lld,\"status\":\"%s\"}\n", (long long)id, handler_status_str(status));
     else

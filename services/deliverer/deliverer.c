@@ -280,6 +280,7 @@ static void deliverer_stats(void *self, json_writer_t *w)
 {
     const deliverer_t *d = self;
     const deliverer_counts_t *counts = &d->counts;
+    json_key_int(w, "table_version", roster_version(d->roster));
     json_key_int(w, "pending", d->pending);
     json_key_int(w, "in_flight", (int64_t)sending_in_flight(d->sending));
     json_key_int(w, "known_events", (int64_t)custody_size(d->custody));

@@ -148,7 +148,10 @@ class Pipeline:
             for (a, b), d in zip(ranges, deliverer_envs))
         for env_, (a, b) in zip(deliverer_envs, ranges):
             env_["PROVISOR_DELIVERER_PARTITIONS"] = f"{a}-{b}"
-        e.update(router_envs[0])     # so that the command line finds the first of each
+        e["PROVISOR_CLI_ROUTERS"] = " ".join(r["PROVISOR_ROUTER_CONTROL"] for r in router_envs)
+        e["PROVISOR_CLI_DELIVERERS"] = " ".join(
+            d["PROVISOR_DELIVERER_CONTROL"] for d in deliverer_envs)
+        e.update(router_envs[0])  # `provisor up` runs one of each
         e.update(deliverer_envs[0])
         self._add("auditor", "auditor", {}, self.data)
         for i, env_ in enumerate(deliverer_envs):
