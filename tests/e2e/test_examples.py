@@ -13,7 +13,7 @@ import pytest
 from provisor import event, wait_until
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "docs/examples"
-SECRET = "whsec_MfKQ9r8GKYqTwjUPD8ILPZIo2LaLaSw1234567890AB="
+SECRET = "whsec_YW4gZXhhbXBsZSdzIHNlY3JldCBvZiAzMiBieXRlcy4u"
 
 
 def run(*command, **kwargs):
