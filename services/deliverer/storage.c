@@ -50,7 +50,8 @@ static void on_done(void *owner, void *batch)
         d->open = true;
     receipt_events(d, commit);
     tell_outcomes(d, commit);
-    d->counts.commit_lag_ms = clk_mono_ms() - commit->began_ms;
+    if (commit->n_events)
+        d->counts.commit_lag_ms = clk_mono_ms() - commit->began_ms;
     commit_destroy(&commit, d->cache);
     refill_committed(d->refill);
     cancel_step(d->cancel);
