@@ -36,8 +36,7 @@ void busy_destroy(busy_t **busy)
 
 static size_t home(const busy_t *busy, int64_t seq, int64_t handler_id)
 {
-    int64_t key[2] = {seq, handler_id};
-    return hash_bytes(key, sizeof key) & (busy->capacity - 1);
+    return hash_end(hash_end((uint64_t)seq) ^ (uint64_t)handler_id) & (busy->capacity - 1);
 }
 
 /* Its slot, or the free one where it would go. */

@@ -46,8 +46,11 @@ void cache_destroy(cache_t **cache)
 {
     if (!*cache)
         return;
-    while ((*cache)->first)
-        end_entry(*cache, (*cache)->first);
+    for (cache_entry_t *entry = (*cache)->first, *after; entry; entry = after) {
+        after = entry->after;
+        free(entry->content);
+        free(entry);
+    }
     free(TAKE(*cache));
 }
 

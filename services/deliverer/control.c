@@ -264,7 +264,7 @@ static result_t op_cancel(void *self, const json_tree_t *question, json_writer_t
         count = scope.nothing ? 0 : cancel_one(d, &scope);
     } else if (scope.n_objects) {
         count = cancel_objects(d, &scope);
-    } else {
+    } else if (scope.handler) {
         count = scope.handler->pending;
         cancel_handler(d->cancel, scope.handler->id, CANCEL_OPERATOR);
     }
@@ -284,9 +284,9 @@ static result_t op_retry(void *self, const json_tree_t *question, json_writer_t 
         return r;
     if (scope.one && !scope.nothing)
         count = lanes_hurry(d->lanes, scope.delivery.handler_id, scope.delivery.object, now_ms);
-    for (size_t i = 0; i < scope.n_objects; i++)
+    for (size_t i = 0; scope.handler && i < scope.n_objects; i++)
         count += lanes_hurry(d->lanes, scope.handler->id, scope.objects[i], now_ms);
-    if (!scope.one && !scope.n_objects)
+    if (scope.handler && !scope.n_objects)
         count = lanes_hurry(d->lanes, scope.handler->id, 0, now_ms);
     json_key_int(w, "count", (int64_t)count);
     deliverer_turn(d);

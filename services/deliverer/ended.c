@@ -72,9 +72,11 @@ void ended_untried(deliverer_t *d, ended_how_t how, const char *reason, const ca
 /* 0..1, the same for the same attempt of one process. */
 static double jitter(const deliverer_t *d, const queue_delivery_t *delivery)
 {
-    int64_t key[] = {delivery->seq, delivery->handler_id, delivery->attempts,
-                     service_boot(d->service)};
-    return (double)(hash_bytes(key, sizeof key) >> 11) / (double)(UINT64_C(1) << 53);
+    uint64_t state = hash_end((uint64_t)service_boot(d->service));
+    state = hash_end(state ^ (uint64_t)delivery->seq);
+    state = hash_end(state ^ (uint64_t)delivery->handler_id);
+    state = hash_end(state ^ (uint64_t)delivery->attempts);
+    return (double)(state >> 11) / (double)(UINT64_C(1) << 53);
 }
 
 static end_t try_again(const deliverer_t *d, const settings_t *settings, const event_t *event,

@@ -82,7 +82,7 @@ static result_t read_targets(incoming_t *incoming, slice_t frame, fault_t *fault
     codec_reader_init(&reader, frame);
     incoming->n_targets = 0;
     while ((r = codec_next(&reader, &target_table, &target)) == RESULT_OK) {
-        if (target.event < 0 || (size_t)target.event >= incoming->n_events)
+        if ((uint64_t)target.event >= incoming->n_events)
             return fault_set(fault, RESULT_INVALID, "a target names no event of the message");
         if (target.handler_id <= 0)
             return fault_set(fault, RESULT_INVALID, "a target names no handler");

@@ -21,7 +21,6 @@ struct intake_t {
     zsock_t *receipts_socket;
     receipts_t *receipts;
     incoming_t incoming;
-    const char *data; /* folder whose disk is watched */
     bool reading;
     bool disk_low;
     const char *stopped; /* why, as logged last; NULL: reading */
@@ -42,7 +41,6 @@ result_t intake_open(deliverer_t *d, intake_t **ret_intake, fault_t *fault)
     const config_t *config = service_config(d->service);
     intake_t *intake = MEM_NEW(intake_t);
     intake->deliverer = d;
-    intake->data = config_data(config);
     endpoint_options_t in = {
         .type = ZMQ_PULL, .hwm = QUEUED_MESSAGES, .max_msg_bytes = message_max(config)};
     endpoint_options_t out = {.type = ZMQ_PUB, .hwm = QUEUED_MESSAGES, .max_msg_bytes = 65536};
@@ -331,7 +329,7 @@ void intake_gate(intake_t *intake)
 void intake_poll(intake_t *intake)
 {
     struct statvfs disk;
-    if (statvfs(intake->data, &disk) != 0)
+    if (statvfs(config_data(service_config(intake->deliverer->service)), &disk) != 0)
         return;
     int64_t free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
     intake->disk_low = free_bytes < intake->deliverer->limits.free_min;

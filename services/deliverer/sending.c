@@ -72,8 +72,10 @@ void sending_destroy(sending_t **sending)
         return;
     if ((*sending)->timer_id >= 0)
         zloop_timer_end((*sending)->deliverer->loop, (*sending)->timer_id);
-    while ((*sending)->first)
-        flight_release(*sending, (*sending)->first);
+    for (flight_t *flight = (*sending)->first, *after; flight; flight = after) {
+        after = flight->after;
+        flight_release(*sending, flight);
+    }
     free(TAKE(*sending));
 }
 

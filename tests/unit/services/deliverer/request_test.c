@@ -164,7 +164,7 @@ static void a_script_gets_an_environment_and_nothing_else(void **state)
                                         "PROVISOR_EVENTS_ID=clients.update",
                                         "PROVISOR_OBJECT_ID=a12",
                                         "PROVISOR_DT=2026-01-01T00:00:00+00:00",
-                                        "PROVISOR_WEBHOOK_ID=" ID,
+                                        "PROVISOR_WEBHOOK_ID=01M86F6QRC0000000000000001",
                                         "PROVISOR_ATTEMPT=4",
                                         NULL};
     (void)state;
