@@ -1,0 +1,102 @@
+"""What the shim (shim.c) is told, and what a power cut takes away."""
+
+import mmap
+import os
+import pathlib
+import random
+import struct
+import subprocess
+
+SHIM_C = pathlib.Path(__file__).with_name("shim.c")
+SWITCHES = ("sync_ms", "sync_failures", "sync_failed", "clock_ms", "syncs")
+NOTE = struct.Struct("<5q")  # magic, offset, old bytes, new bytes, old size
+MAGIC = 0x70727673
+
+
+def build_shim(folder):
+    path = folder / "shim.so"
+    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra",
+                    "-Werror", SHIM_C, "-o", path, "-ldl", "-lpthread"], check=True)
+    return path
+
+
+class Switches:
+    """The switches of one process."""
+
+    def __init__(self, path):
+        self.path = path
+        path.write_bytes(bytes(8 * len(SWITCHES)))
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 8 * len(SWITCHES))
+
+    def set(self, name, value):
+        struct.pack_into("<q", self.map, 8 * SWITCHES.index(name), value)
+
+    def get(self, name):
+        return struct.unpack_from("<q", self.map, 8 * SWITCHES.index(name))[0]
+
+
+def read_notes(path):
+    """The writes since the last sync, oldest first; a note cut short is of a write never made."""
+    data, at, notes = path.read_bytes(), 0, []
+    while at + NOTE.size <= len(data):
+        magic, offset, old_bytes, new_bytes, old_size = NOTE.unpack_from(data, at)
+        at += NOTE.size
+        if magic != MAGIC or at + old_bytes + new_bytes > len(data):
+            break
+        notes.append((offset, data[at:at + old_bytes],
+                      data[at + old_bytes:at + old_bytes + new_bytes], old_size))
+        at += old_bytes + new_bytes
+    return notes
+
+
+def cut_power(undo_folder, chooser: random.Random):
+    """Takes back what was never synced, file by file: all of it, or all but some pages that the disk
+    happened to write. -> writes lost. No process may run."""
+    lost = 0
+    for undo in sorted(undo_folder.iterdir()):
+        store = pathlib.Path(undo.name.replace("%", "/"))
+        notes = read_notes(undo)
+        undo.unlink()
+        if not notes or not store.exists():
+            continue
+        kept_share = chooser.choice((0, 0, 0.5, 0.9))
+        fd = os.open(store, os.O_RDWR)
+        for offset, old, _, old_size in reversed(notes):
+            os.pwrite(fd, old, offset)
+            os.ftruncate(fd, old_size)
+        for offset, _, new, _ in notes:
+            if new and chooser.random() < kept_share:
+                os.pwrite(fd, new, offset)
+            else:
+                lost += 1
+        os.close(fd)
+    return lost
+
+
+class SmallDisk:
+    """A tmpfs on the folder, which `fill` leaves without a free byte. Needs root."""
+
+    def __init__(self, folder, size="48m"):
+        self.folder = folder
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder],
+                              capture_output=True)
+        self.mounted = done.returncode == 0
+
+    def fill(self):
+        chunk = bytes(1 << 20)
+        with open(self.folder / "ballast", "wb", buffering=0) as f:
+            while len(chunk) >= 512:
+                try:
+                    if f.write(chunk) < len(chunk):
+                        chunk = chunk[:len(chunk) // 2]
+                except OSError:
+                    chunk = chunk[:len(chunk) // 2]
+
+    def free(self):
+        (self.folder / "ballast").unlink(missing_ok=True)
+
+    def close(self):
+        if self.mounted:
+            subprocess.run(["umount", "-l", self.folder], check=False)

@@ -1,0 +1,334 @@
+"""The fault driver: starts the processes, does what the plan says, restarts what died, and keeps a diary
+of what was done when, for the checker."""
+
+import dataclasses
+import os
+import resource
+import signal
+import threading
+import time
+
+import disk
+
+KILLED = -signal.SIGKILL
+
+
+@dataclasses.dataclass
+class Entry:
+    """One thing that happened. Times are CLOCK_MONOTONIC seconds."""
+
+    what: str
+    stage: str
+    began: float
+    ended: float = 0.0
+
+
+class Driver:
+    def __init__(self, rig):
+        self.rig, self.plan = rig, rig.plan
+        self.stages = rig.pipeline.stages
+        self.locks = {name: threading.RLock() for name in self.stages}  # a fault has the stage
+        self.armed = {}          # stage: the fault that will kill it
+        self.up = set()          # stages that are to be running
+        self.diary, self.failures = [], []
+        self.fired = []          # names of faults
+        self.over = threading.Event()
+        self.jobs = []           # replays that were asked for
+
+    # ---- the diary
+
+    def note(self, what, stage="", began=None):
+        entry = Entry(what, stage, began or time.monotonic(), time.monotonic())
+        self.diary.append(entry)
+        return entry
+
+    def fire(self, fault):
+        self.fired.append(str(fault))
+
+    # ---- processes
+
+    def named(self, fault):
+        """The stage that a fault is for; one of several."""
+        kind = [n for n, s in self.stages.items() if s.kind == fault.target]
+        return fault.random.choice(sorted(kind))
+
+    def start_stage(self, name, point=None):
+        self.stages[name].start({"PROVISOR_CRASH": point} if point else None)
+        self.up.add(name)
+
+    def kill(self, name, what="kill"):
+        began = time.monotonic()
+        self.up.discard(name)
+        stage = self.stages[name]
+        stage.kill()
+        stage.process.wait()
+        stage.log.close()
+        if self.armed.pop(name, None):
+            what += " (armed)"
+        self.note(what, name, began)
+
+    def start_all(self):
+        order = sorted(self.stages)
+        self.plan_random("start").shuffle(order)
+        at_start = {}
+        for fault in self.plan.faults:
+            if fault.point == "store.migrating":
+                name = self.named(fault)
+                at_start[name] = fault
+        for name in order:
+            fault = at_start.get(name)
+            if fault:
+                self.armed[name] = fault
+            self.start_stage(name, f"{fault.point}:{fault.after}" if fault else None)
+        self.watcher = threading.Thread(target=self.watch, daemon=True)
+        self.watcher.start()
+
+    def plan_random(self, what):
+        import random
+        return random.Random(f"{self.plan.seed} {what}")
+
+    def watch(self):
+        """Restarts what died, and tells whether it was to die."""
+        while not self.over.wait(0.005):
+            for name in self.stages:
+                if name in self.up and not self.stages[name].alive() and \
+                        self.locks[name].acquire(blocking=False):
+                    try:
+                        if name in self.up and not self.stages[name].alive():
+                            self.died(name)
+                    finally:
+                        self.locks[name].release()
+
+    def died(self, name):
+        stage, fault = self.stages[name], self.armed.pop(name, None)
+        code = stage.process.returncode
+        stage.log.close()
+        if fault and fault.kind == "crash" and code == KILLED:
+            self.fire(fault)
+            self.note("kill", name)
+        elif fault and fault.kind == "sync fails" and code not in (0, KILLED):
+            self.fire(fault)
+            self.note("kill", name)
+        else:
+            tail = "\n    ".join(stage.log_text().splitlines()[-8:])
+            self.failures.append(f"{name} ended by itself with code {code}:\n    {tail}")
+            self.note("kill", name)
+        self.rig.switches[name].set("sync_failures", 0)
+        time.sleep(0.05)  # so that one which cannot start is not started in a circle
+        self.start_stage(name)
+
+    # ---- faults
+
+    def run_faults(self):
+        """Does all faults of the plan at their times; returns when the last has ended."""
+        threads = [threading.Thread(target=self.one, args=(fault,), daemon=True)
+                   for fault in self.plan.faults]
+        self.began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + self.plan.seconds + 60
+        for thread in threads:
+            thread.join(max(0.1, deadline - time.monotonic()))
+            if thread.is_alive():
+                self.failures.append("a fault did not end")
+
+    def one(self, fault):
+        wait_s = fault.at_s - (time.monotonic() - self.began)
+        if wait_s > 0:
+            self.over.wait(wait_s)
+        try:
+            getattr(self, "fault_" + fault.kind.replace(" ", "_"))(fault)
+        except Exception as e:
+            self.failures.append(f"{fault}: {e!r}")
+
+    def fault_kill(self, fault):
+        name = self.named(fault)
+        with self.locks[name]:
+            self.kill(name)
+            self.fire(fault)
+            time.sleep(fault.lasts_s / 3)
+            self.start_stage(name)
+
+    def kill_several(self, fault, names, between=None):
+        with_locks = sorted(names)
+        for name in with_locks:
+            self.locks[name].acquire()
+        try:
+            began = time.monotonic()
+            for name in names:
+                self.up.discard(name)
+                self.stages[name].kill()
+            for name in names:
+                self.kill(name)
+            for entry in self.diary[-len(names):]:
+                entry.began = began
+            if between:
+                between()
+            self.fire(fault)
+            fault.random.shuffle(names)
+            for name in names:
+                time.sleep(fault.random.uniform(0, 0.3))
+                self.start_stage(name)
+        finally:
+            for name in with_locks:
+                self.locks[name].release()
+
+    def fault_kill_two(self, fault):
+        self.kill_several(fault, fault.random.sample(sorted(self.stages), 2))
+
+    def fault_kill_all(self, fault):
+        self.kill_several(fault, sorted(self.stages))
+
+    def fault_power_cut(self, fault):
+        def between():
+            self.note(f"power cut lost {disk.cut_power(self.rig.undo, fault.random)} writes")
+        self.kill_several(fault, sorted(self.stages), between)
+
+    def fault_crash(self, fault):
+        if fault.point == "store.migrating":
+            return  # armed at the start
+        name = self.named(fault)
+        with self.locks[name]:
+            self.kill(name)
+            self.armed[name] = fault
+            self.start_stage(name, f"{fault.point}:{fault.after}")
+        if fault.point == "auditor.planned":
+            self.replay()
+
+    def fault_restart(self, fault):
+        """SIGTERM: drains, exits 0."""
+        name = self.named(fault)
+        with self.locks[name]:
+            self.up.discard(name)
+            stage = self.stages[name]
+            began = time.monotonic()
+            was_armed = self.armed.pop(name, None)
+            stage.kill(signal.SIGTERM)
+            try:
+                code = stage.wait(25)
+            except Exception:
+                code = "none within 25 s"
+                stage.kill()
+                stage.process.wait()
+            stage.log.close()
+            if code != 0 and not (was_armed and code == KILLED):
+                tail = "\n    ".join(stage.log_text().splitlines()[-8:])
+                self.failures.append(f"{name}: SIGTERM ended it with {code}:\n    {tail}")
+            if code != 0:
+                self.note("kill", name, began)
+            self.note("restart", name, began)
+            self.fire(fault)
+            self.start_stage(name)
+
+    def fault_stop(self, fault):
+        name = self.named(fault)
+        with self.locks[name]:
+            began = time.monotonic()
+            self.stages[name].kill(signal.SIGSTOP)
+            time.sleep(fault.lasts_s)
+            self.stages[name].kill(signal.SIGCONT)
+            self.note("stop", name, began)
+            self.fire(fault)
+
+    def link(self, fault, state):
+        began = time.monotonic()
+        self.rig.proxy.tell(f"{state} {fault.target}")
+        time.sleep(fault.lasts_s)
+        self.rig.proxy.tell(f"open {fault.target}")
+        self.note(f"link {fault.target}", "", began)
+        self.fire(fault)
+
+    def fault_cut(self, fault):
+        self.link(fault, "cut")
+
+    def fault_freeze(self, fault):
+        self.link(fault, "freeze")
+
+    def switch(self, fault, switch, value, seconds):
+        name = self.named(fault)
+        began = time.monotonic()
+        self.rig.switches[name].set(switch, value)
+        time.sleep(seconds)
+        self.rig.switches[name].set(switch, 0)
+        self.note(fault.kind, name, began)
+        self.fire(fault)
+
+    def fault_slow_sync(self, fault):
+        self.switch(fault, "sync_ms", 500, max(1.5, fault.lasts_s))
+
+    def fault_clock(self, fault):
+        self.switch(fault, "clock_ms", fault.random.choice((-3600000, 3600000)), fault.lasts_s)
+
+    def fault_sync_fails(self, fault):
+        """EIO: the process must stop at once; what it does next is read from disk."""
+        name = self.named(fault)
+        with self.locks[name]:
+            self.armed[name] = fault
+            self.rig.switches[name].set("sync_failures", 1)
+
+    def fault_disk_full(self, fault):
+        if not self.rig.small_disk.mounted:
+            return
+        began = time.monotonic()
+        self.rig.small_disk.fill()
+        time.sleep(fault.lasts_s)
+        self.rig.small_disk.free()
+        self.note("disk full", "", began)
+        self.fire(fault)
+
+    def fault_descriptors(self, fault):
+        """No descriptor is left: what is open goes on, and it recovers."""
+        name = self.named(fault)
+        with self.locks[name]:
+            pid, began = self.stages[name].process.pid, time.monotonic()
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            count = len(os.listdir(f"/proc/{pid}/fd"))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, hard))
+            time.sleep(fault.lasts_s)
+            if self.stages[name].alive():
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+                self.fire(fault)
+            self.note("descriptors", name, began)
+
+    def replay(self):
+        """Asks for a replay of what is exhausted; again until the auditor has answered."""
+        for _ in range(20):
+            try:
+                answer = self.rig.pipeline.question(
+                    {"op": "replay", "handler_id": self.rig.handler_ids["doomed"],
+                     "status": "exhausted", "since_ms": 1, "superseded": True}, timeout=1)
+            except TimeoutError:
+                continue
+            if answer.get("ok"):
+                self.jobs.append(answer["job"])
+                return
+            time.sleep(0.2)
+        self.failures.append("the auditor took no replay")
+
+    # ---- the end
+
+    def disarm(self):
+        """What was armed and never came by is no fault; the stage is restarted without."""
+        for name, fault in list(self.armed.items()):
+            with self.locks[name]:
+                if name in self.armed:
+                    self.rig.switches[name].set("sync_failures", 0)
+                    self.kill(name)
+                    self.start_stage(name)
+
+    def stop_all(self):
+        """Upstream first; each must exit 0."""
+        self.over.set()
+        self.watcher.join(5)
+        for name in reversed(list(self.stages)):
+            stage = self.stages[name]
+            stage.kill(signal.SIGTERM)
+            try:
+                code = stage.wait(25)
+            except Exception:
+                code = "none within 25 s"
+                stage.kill()
+                stage.process.wait()
+            if code != 0:
+                tail = "\n    ".join(stage.log_text().splitlines()[-8:])
+                self.failures.append(f"{name}: the last SIGTERM ended it with {code}:\n    {tail}")

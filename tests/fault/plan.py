@@ -1,0 +1,119 @@
+"""What a round does, by its seed alone: settings of the pipeline, and faults with their times.
+
+The faults are dealt from two decks in turn, so that any 20 seeds in a row use all of them."""
+
+import dataclasses
+import random
+
+STAGES = ("emitter", "router", "deliverer", "auditor")
+LINKS = ("intake", "emitter-router", "router-deliverer", "receipts", "emitter-audit", "router-audit",
+         "deliverer-audit", "emitter-marks", "router-marks", "deliverer-marks", "replay")
+CRASH_POINTS = {  # point: how often it may be passed before it kills
+    ("emitter", "store.migrating"): 1, ("emitter", "writer.before_commit"): 40,
+    ("emitter", "writer.committed"): 40, ("emitter", "emitter.committed"): 40,
+    ("emitter", "emitter.answered"): 40, ("router", "router.in_hand"): 60,
+    ("deliverer", "store.migrating"): 1, ("deliverer", "writer.before_commit"): 40,
+    ("deliverer", "writer.committed"): 40, ("deliverer", "deliverer.custody"): 40,
+    ("deliverer", "deliverer.responded"): 200, ("deliverer", "deliverer.marked"): 3,
+    ("auditor", "store.migrating"): 1, ("auditor", "auditor.committed"): 30,
+    ("auditor", "auditor.turning"): 2, ("auditor", "auditor.sealing"): 2,
+    ("auditor", "auditor.retention"): 1, ("auditor", "auditor.planned"): 1,
+}
+KILLING = ([("crash", *point) for point in CRASH_POINTS] + [("kill", s) for s in STAGES] +
+           [("kill two",), ("kill all",), ("kill all",), ("power cut",), ("power cut",)] +
+           [("sync fails", s) for s in STAGES if s != "router"])
+CALM = ([("stop", s) for s in STAGES] + [("restart", s) for s in STAGES] +
+        [(how, link) for link in LINKS for how in ("cut", "freeze")] +
+        [("slow sync", s) for s in STAGES if s != "router"] +
+        [("disk full",), ("clock", "deliverer"), ("clock", "emitter"), ("clock", "auditor")] +
+        [("descriptors", s) for s in STAGES])
+HANDLER_LINK = [("cut", "handlers"), ("freeze", "handlers")]  # may double: not in calm rounds
+CALM_ROUND_FAULTS, KILLING_PER_ROUND, CALM_PER_ROUND = 5, 3, 2
+
+
+def faults_named():
+    """Every fault that a run must have used to count as complete."""
+    return [" ".join(fault) for fault in dict.fromkeys(KILLING + CALM + HANDLER_LINK)]
+
+
+@dataclasses.dataclass
+class Fault:
+    kind: str
+    target: str
+    point: str
+    at_s: float
+    lasts_s: float
+    after: int     # crash: passed this often
+    random: random.Random
+
+    def __str__(self):
+        return " ".join(x for x in (self.kind, self.target, self.point) if x)
+
+
+@dataclasses.dataclass
+class Plan:
+    seed: int
+    seconds: float
+    calm: bool
+    routers: int
+    deliverers: int
+    rate: int
+    cores: int
+    settings: dict
+    faults: list
+
+    @property
+    def small_disk(self):
+        return any(f.kind == "disk full" for f in self.faults)
+
+    @property
+    def power_cut(self):
+        return any(f.kind == "power cut" for f in self.faults)
+
+    def __str__(self):
+        return (f"{'calm' if self.calm else 'wild'}, {self.routers} routers, {self.deliverers} "
+                f"deliverers, {self.cores} cores x {self.rate}/s; " +
+                ", ".join(f"{f.at_s:.1f}s {f}" for f in self.faults))
+
+
+def shuffled(deck):
+    deck = list(deck)
+    random.Random(7).shuffle(deck)
+    return deck
+
+
+def deal(seed):
+    """Every fifth round is without a kill."""
+    killing, calm = shuffled(KILLING + HANDLER_LINK), shuffled(CALM)
+    calm_before = (seed + 4) // 5  # calm rounds among 0 .. seed - 1
+    wild_before = seed - calm_before
+    killing_at = wild_before * KILLING_PER_ROUND
+    calm_at = calm_before * CALM_ROUND_FAULTS + wild_before * CALM_PER_ROUND
+    if seed % 5 == 0:
+        return [calm[(calm_at + i) % len(calm)] for i in range(CALM_ROUND_FAULTS)]
+    return ([killing[(killing_at + i) % len(killing)] for i in range(KILLING_PER_ROUND)] +
+            [calm[(calm_at + i) % len(calm)] for i in range(CALM_PER_ROUND)])
+
+
+def make(seed, seconds):
+    chooser = random.Random(f"plan {seed}")
+    faults = []
+    for name in deal(seed):
+        kind, target, point = (*name, "", "")[:3]
+        most = CRASH_POINTS.get((target, point), 1)
+        at_start = point == "store.migrating"
+        faults.append(Fault(kind, target, point,
+                            0.0 if at_start else round(chooser.uniform(0.3, seconds * 0.7), 2),
+                            round(chooser.uniform(0.2, min(3.0, seconds / 3)), 2),
+                            chooser.randint(1, most), random.Random(f"{seed} {name}")))
+    faults.sort(key=lambda f: f.at_s)
+    points = {f.point for f in faults}
+    settings = {}
+    if chooser.random() < 0.5 or points & {"auditor.turning", "auditor.sealing", "auditor.retention"}:
+        settings["PROVISOR_AUDITOR_SEGMENT_ATTEMPTS"] = "300"
+    if "auditor.retention" in points:
+        settings["PROVISOR_AUDITOR_RETENTION_AGE"] = "2s"
+    if chooser.random() < 0.3:  # most of a burst waits on disk
+        settings["PROVISOR_EMITTER_WINDOW_EVENTS"] = "8"
+    return Plan(seed, seconds, seed % 5 == 0, chooser.choice((1, 2)), chooser.choice((1, 2)),
+                chooser.choice((30, 60, 100)), chooser.choice((2, 3)), settings, faults)
