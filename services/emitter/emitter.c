@@ -16,6 +16,7 @@ enum {
     RECEIPTS_HWM = 1000,
     RECEIPT_BYTES_MAX = 4 * 1024 * 1024,
     OVERSIZE = 2,
+    OVERSIZE_PUSH = 4,
     LINGER_MS = 500, /* the last answers still leave */
 };
 
@@ -103,20 +104,19 @@ static result_t open_inputs(emitter_t *self, fault_t *fault)
         int type;
         int64_t bytes;
     } kinds[] = {
-        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->event_max_bytes  },
-        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes},
-        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes},
+        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->event_max_bytes * OVERSIZE_PUSH},
+        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE   },
+        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE   },
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         input_t *input = &self->inputs[i];
         *input = (input_t){.self = self, .source = kinds[i].source};
-        result_t r =
-            endpoint_bind(service_config(self->service), "emitter", kinds[i].key,
-                          &(endpoint_options_t){.type = kinds[i].type,
-                                                .hwm = INPUT_HWM,
-                                                .send_hwm = ANSWERS_HWM,
-                                                .max_msg_bytes = kinds[i].bytes * OVERSIZE},
-                          &input->socket, fault);
+        result_t r = endpoint_bind(service_config(self->service), "emitter", kinds[i].key,
+                                   &(endpoint_options_t){.type = kinds[i].type,
+                                                         .hwm = INPUT_HWM,
+                                                         .send_hwm = ANSWERS_HWM,
+                                                         .max_msg_bytes = kinds[i].bytes},
+                                   &input->socket, fault);
         if (r != RESULT_OK)
             return r;
         zsock_set_linger(input->socket, LINGER_MS);
