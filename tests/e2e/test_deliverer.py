@@ -144,7 +144,7 @@ def test_lost_partitions_with_rows_refuse_the_start(make, handler):
 
 @pytest.mark.parametrize("point", ["deliverer.custody:1", "deliverer.custody:3", "deliverer.responded:1",
                                    "deliverer.responded:40", "deliverer.marked:1",
-                                   "writer.before_commit:2", "writer.committed:2", "writer.committed:5"])
+                                   "writer.before_commit:3", "writer.committed:3", "writer.committed:6"])
 def test_killed_at_a_point_nothing_is_lost_and_order_holds(make, handler, point):
     d, h = make(start=False), handler()
     id_ = d.add_handler(h.url)
