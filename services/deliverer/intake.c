@@ -182,6 +182,16 @@ static void take_events(intake_t *intake)
     }
 }
 
+/* max_age counts from acceptance. An emitter whose clock is ahead would make an event young for as
+ * long as its clock was wrong: it would never be given up. */
+static void cut_to_now(incoming_t *incoming, int64_t now_wall_ms)
+{
+    for (size_t i = 0; i < incoming->n_events; i++) {
+        event_t *event = &incoming->events[i].event;
+        event->accepted_ms = event->accepted_ms < now_wall_ms ? event->accepted_ms : now_wall_ms;
+    }
+}
+
 static void take_message(intake_t *intake, const slice_t frames[static INCOMING_FRAMES])
 {
     deliverer_t *d = intake->deliverer;
@@ -198,6 +208,7 @@ static void take_message(intake_t *intake, const slice_t frames[static INCOMING_
         log_bad(intake, "message_foreign", fault.text);
         return;
     }
+    cut_to_now(&intake->incoming, clk_wall_ms());
     /* Only with a table that is not older than the router's an unknown handler is a deleted one. */
     if (intake->incoming.match.table_version > roster_version(d->roster) && !roster_poll(d->roster))
         return;
