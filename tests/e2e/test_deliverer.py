@@ -1,12 +1,14 @@
 """What a deliverer owes its peers, with scripted ones: custody, receipts, outcomes, limits, crashes."""
 
 import json
+import os
+import random
 import threading
 import time
 
 import pytest
 
-from deliverer_peers import Deliverer
+from deliverer_peers import Deliverer, Emitter
 from provisor import wait_until
 
 
@@ -201,6 +203,40 @@ def test_outcomes_wait_on_disk_while_the_auditor_is_down(make, handler):
     d.wait_records("delivered", 12000, timeout=60)
     assert [r["origin"] for r in d.of("delivered")] == list(range(1, 12001))
     wait_until(lambda: d.rows("outbox") == 0, what="the outbox settled")
+
+
+def test_killed_at_random_each_delivery_ends_once_and_in_order(make, handler):
+    seed = int(os.environ.get("PROVISOR_SEED", time.time()))
+    print(f"PROVISOR_SEED={seed}")  # shown when it fails
+    chance = random.Random(seed)
+    d = make(BREAKER_PROBE="50ms", BODY_CACHE="20KiB", WINDOW="8")
+    handlers = [handler(respond=lambda r: 500 if chance.random() < 0.05 else 200) for _ in range(3)]
+    ids = [d.add_handler(h.url, "--retry", ",".join(["20ms"] * 20), "--priority", str(n), name=f"h{n}")
+           for n, h in enumerate(handlers)]
+    emitter = Emitter(d, ids, count=1500, objects=40, chance=chance)
+    for _ in range(8):
+        until = time.monotonic() + chance.uniform(0.05, 0.3)
+        while time.monotonic() < until:
+            emitter.done()
+            time.sleep(0.002)
+        d.kill()
+        d.start(wait=False)
+    wait_until(emitter.done, what="every receipt")
+    d.wait_ready()
+    wait_until(lambda: len(d.of("delivered")) >= 4500, 60, "every delivery")
+    wait_until(lambda: d.rows("outbox") == 0 and d.rows("deliveries") == 0, what="an empty queue")
+    ends = [(r["handler_id"], emitter.number[r["event_id"]]) for r in d.of("delivered", "exhausted", "cancelled")]
+    assert len(ends) == len(set(ends)) == 4500
+    origins = [r["origin"] for r in d.records if "origin" in r]
+    assert origins == list(range(1, len(origins) + 1))
+    lanes = {}
+    for id_, n in ends:
+        lanes.setdefault((id_, n % 40), []).append(n)
+    assert all(lane == sorted(lane) for lane in lanes.values())
+    for h in handlers:
+        for counters in orders(h.requests).values():
+            first = list(dict.fromkeys(counters))
+            assert first == sorted(first)
 
 
 # handlers that change

@@ -251,3 +251,44 @@ class Deliverer:
 
     def add_handler(self, url, *args, name="handler"):
         return int(self.cli("handler", "add", "--name", name, "--event", "*", "--task", url, *args).split()[0])
+
+
+class Emitter:
+    """Sends as a real one does: per object one message on its way, with what waits for it; the next
+    after its receipts; the same again when they do not come."""
+
+    RESEND_AFTER = 0.4
+
+    def __init__(self, deliverer, handlers, count, objects, chance):
+        self.d, self.handlers, self.objects, self.chance = deliverer, handlers, objects, chance
+        self.ids = deliverer.ids(count)
+        self.number = {id_: n for n, id_ in enumerate(self.ids)}
+        self.waiting = [[i for n, i in enumerate(self.ids) if n % objects == o] for o in range(objects)]
+        self.on_way = [None] * objects  # (ids, when)
+        self.receipted, self.read, self.low = set(), 0, 0
+
+    def object_of(self, id_):
+        return self.number[id_] % self.objects
+
+    def done(self):
+        """One turn; True when everything has its receipt."""
+        receipts = self.d.receipts
+        while self.read < len(receipts):
+            self.receipted.add(receipts[self.read]["id"])
+            self.read += 1
+        while self.low < len(self.ids) and self.ids[self.low] in self.receipted:
+            self.low += 1
+        for o in range(self.objects):
+            self._send(o, time.monotonic())
+        return self.low == len(self.ids)
+
+    def _send(self, o, now):
+        if self.on_way[o] and self.receipted.issuperset(self.on_way[o][0]):
+            self.on_way[o] = None
+            self.waiting[o] = [i for i in self.waiting[o] if i not in self.receipted]
+        if not self.waiting[o] or (self.on_way[o] and now - self.on_way[o][1] < self.RESEND_AFTER):
+            return
+        part = self.on_way[o][0] if self.on_way[o] else self.waiting[o][:self.chance.randint(1, 12)]
+        self.on_way[o] = part, now
+        self.d.send([self.d.event(i, object_id=o, n=self.number[i]) for i in part], self.handlers,
+                    low_water=self.ids[self.low])
