@@ -81,9 +81,8 @@ static void on_delivery(void *owner, const queue_delivery_t *delivery, const eve
     if (delivery->seq > job->max_seq ||
         busy_find(d->busy, delivery->seq, delivery->handler_id, NULL))
         return;
-    if (job->one_lane)
-        (void)lanes_drop(d->lanes, delivery->handler_id, delivery->object, delivery->seq,
-                         clk_mono_ms());
+    (void)lanes_drop(d->lanes, delivery->handler_id, delivery->object, delivery->seq,
+                     clk_mono_ms());
     ended_untried(d, ENDED_CANCELLED, job->reason, NULL, event, delivery, true);
 }
 
