@@ -72,8 +72,8 @@ static result_t open_outputs(emitter_t *self, fault_t *fault)
     int64_t message_bytes =
         batch_bytes > self->event_max_bytes ? batch_bytes : self->event_max_bytes;
     /* the monitors' ends first, so that no event is missed */
-    peers_open(&self->router_peers, self, router_monitor);
-    peers_open(&self->deliverer_peers, self, receipt_monitor);
+    self->router_peers = peers_new(self->loop, router_monitor, sending_router_changed, self);
+    self->deliverer_peers = peers_new(self->loop, receipt_monitor, sending_deliverer_changed, self);
     result_t r = endpoint_connect(self->loop, config_text(config, "emitter", "routers"),
                                   &(endpoint_options_t){.type = ZMQ_PUSH,
                                                         .hwm = ROUTERS_HWM,
@@ -153,6 +153,7 @@ static result_t create(service_t *service, void **ret_self, fault_t *fault)
 static void close_sockets(emitter_t *self)
 {
     inputs_stop(self);
+    inputs_discard(self);
     for (size_t i = 0; i < sizeof self->inputs / sizeof *self->inputs; i++) {
         zsock_destroy(&self->inputs[i].socket);
         buf_release(&self->inputs[i].envelope);
@@ -164,8 +165,8 @@ static void close_sockets(emitter_t *self)
         zloop_reader_end(self->loop, endpoint_socket(self->receipts));
     endpoint_peers_destroy(&self->routers);
     endpoint_peers_destroy(&self->receipts);
-    peers_close(&self->router_peers);
-    peers_close(&self->deliverer_peers);
+    peers_destroy(&self->router_peers);
+    peers_destroy(&self->deliverer_peers);
 }
 
 static void destroy(void **self_p)
@@ -220,29 +221,29 @@ static void stats(void *arg, json_writer_t *w)
         const char *name;
         int64_t value;
     } numbers[] = {
-        {"accepted",          counts->accepted                 },
-        {"duplicate",         counts->duplicate                },
-        {"rejected",          counts->rejected                 },
-        {"busy",              counts->busy                     },
-        {"replayed",          counts->replayed                 },
-        {"requests",          counts->requests                 },
-        {"commits",           counts->commits                  },
-        {"pending_bytes",     (int64_t)commit_bytes(self->next)},
-        {"journal_rows",      journal_rows(self->journal)      },
-        {"journal_bytes",     journal_size_bytes(self->journal)},
-        {"idempotency_keys",  journal_keys(self->journal)      },
-        {"unreceipted",       outgoing.events                  },
-        {"unreceipted_bytes", outgoing.bytes                   },
-        {"in_flight",         outgoing.in_flight               },
-        {"tails",             outgoing.tails                   },
-        {"messages",          counts->sent                     },
-        {"resent",            outgoing.resent                  },
-        {"receipts",          counts->receipts                 },
-        {"bad_receipts",      counts->bad_receipts             },
-        {"unmatched",         counts->unmatched                },
-        {"routers",           self->router_peers.connected     },
-        {"deliverers",        self->deliverer_peers.connected  },
-        {"disk_free_bytes",   self->disk_free_bytes            },
+        {"accepted",          counts->accepted                      },
+        {"duplicate",         counts->duplicate                     },
+        {"rejected",          counts->rejected                      },
+        {"busy",              counts->busy                          },
+        {"replayed",          counts->replayed                      },
+        {"requests",          counts->requests                      },
+        {"commits",           counts->commits                       },
+        {"pending_bytes",     (int64_t)commit_bytes(self->next)     },
+        {"journal_rows",      journal_rows(self->journal)           },
+        {"journal_bytes",     journal_size_bytes(self->journal)     },
+        {"idempotency_keys",  journal_keys(self->journal)           },
+        {"unreceipted",       outgoing.events                       },
+        {"unreceipted_bytes", outgoing.bytes                        },
+        {"in_flight",         outgoing.in_flight                    },
+        {"tails",             outgoing.tails                        },
+        {"messages",          counts->sent                          },
+        {"resent",            outgoing.resent                       },
+        {"receipts",          counts->receipts                      },
+        {"bad_receipts",      counts->bad_receipts                  },
+        {"unmatched",         counts->unmatched                     },
+        {"routers",           peers_connected(self->router_peers)   },
+        {"deliverers",        peers_connected(self->deliverer_peers)},
+        {"disk_free_bytes",   self->disk_free_bytes                 },
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_key_int(w, numbers[i].name, numbers[i].value);
@@ -255,11 +256,11 @@ static bool ready(void *arg, char *ret_why, size_t size)
 {
     emitter_t *self = arg;
     inputs_check_disk(self);
-    const char *why = self->disk_full                        ? "disk full"
-                      : self->gate.closed                    ? "less disk space than disk.min_free"
-                      : self->router_peers.connected == 0    ? "no router connected"
-                      : self->deliverer_peers.connected == 0 ? "no deliverer connected"
-                                                             : NULL;
+    const char *why = self->disk_full     ? "disk full"
+                      : self->gate.closed ? "less disk space than disk.min_free"
+                      : peers_connected(self->router_peers) == 0    ? "no router connected"
+                      : peers_connected(self->deliverer_peers) == 0 ? "no deliverer connected"
+                                                                    : NULL;
     if (why)
         snprintf(ret_why, size, "%s", why);
     return !why;

@@ -2,6 +2,7 @@
  *
  *     inputs.c     reads the three sockets, stops reading when there is no room
  *     requests.c   bytes of a request to entries of the next commit
+ *     replays.c    the same for events out of history
  *     commits.c    hands commits to the writer; what happens after one
  *     answers.c    answers to cores and to replays
  *     sending.c    batches to routers, again when receipts do not come
@@ -21,6 +22,7 @@
 #include "services/emitter/commit.h"
 #include "services/emitter/gate.h"
 #include "services/emitter/journal.h"
+#include "services/emitter/peers.h"
 
 typedef struct emitter_t emitter_t;
 
@@ -37,13 +39,6 @@ typedef struct {
     size_t n_frames;
     bool overflow; /* more than an envelope may have: the request is refused */
 } input_t;
-
-/* Who is connected, by the events of a socket monitor. */
-typedef struct {
-    emitter_t *self;
-    zsock_t *events;
-    int connected;
-} peers_t;
 
 typedef struct {
     int64_t accepted, duplicate, rejected, busy;
@@ -63,36 +58,36 @@ struct emitter_t {
 
     catalogue_t *catalogue;
     intake_t *intake;
+    input_t inputs[3]; /* push, intake, replay */
     gate_t gate;
-    input_t inputs[3];       /* push, intake, replay */
-    int64_t disk_checked_ms; /* monotonic */
+    int64_t disk_checked_ms; /* monotonic; 0: look at the next occasion */
     int64_t disk_free_bytes;
 
     journal_t *journal;
     writer_t *writer;
-    commit_t *next;    /* is being filled */
-    commit_t *current; /* is with the writer; NULL: none */
-    commit_t *spare;   /* its memory is used again; NULL while current is not */
-    bool disk_full;    /* the writer waits for room */
-    int64_t writes_ms; /* since when next holds deletes or receipts; 0: it does not */
+    commit_t *next;        /* is being filled */
+    commit_t *current;     /* is with the writer; NULL: none */
+    commit_t *spare;       /* its memory is used again; NULL while there is none */
+    int64_t writes_ms;     /* since when next holds deletions or receipts; 0: it does not */
+    int64_t read_again_ms; /* reading the journal failed for now; 0: it did not */
 
     outgoing_t *outgoing;
     endpoint_peers_t *routers;  /* PUSH */
     endpoint_peers_t *receipts; /* SUB */
-    peers_t router_peers, deliverer_peers;
-    bool blocked; /* no router takes more: the loop waits for POLLOUT */
-    buf_t batch;
+    peers_t *router_peers, *deliverer_peers;
+    buf_t batch; /* head of the last message */
 
     audit_publisher_t *audit;
     settle_t *settle;
-    bool audit_behind;  /* rows wait for room to be recorded; a cursor goes over them */
     int64_t *unmatched; /* rows whose event.unmatched waits for room */
     size_t n_unmatched, unmatched_capacity;
 
-    bool draining;
-    int64_t read_again_ms; /* reading the journal failed for now; 0: it did not */
-    int timer;             /* -1: none */
     int64_t timer_due_ms;
+    int timer;         /* -1: none */
+    bool disk_full;    /* the writer waits for room */
+    bool blocked;      /* no router takes more: the loop waits for POLLOUT */
+    bool audit_behind; /* rows wait for room to be recorded; a cursor goes over them */
+    bool draining;
     emitter_counts_t counts;
 };
 
@@ -113,6 +108,9 @@ void emitter_read_failed(emitter_t *self, result_t result);
 /* Begins or stops to read each socket, as there is room. */
 void inputs_update(emitter_t *self);
 void inputs_stop(emitter_t *self);
+/* Reads what is there and forgets it, for a moment: closing a connection with something unread on
+ * it would take back the answers that the core has not read yet. */
+void inputs_discard(emitter_t *self);
 /* Looks at the free space, at most once a second. */
 void inputs_check_disk(emitter_t *self);
 /* When to look again without input; -1: there is no need. */
@@ -123,6 +121,12 @@ int64_t inputs_due_ms(const emitter_t *self);
 void requests_take_push(emitter_t *self, slice_t bytes);
 /* The last frame of a request has come; its envelope is in the input. */
 void requests_take(emitter_t *self, input_t *input, slice_t bytes);
+void requests_add_refusal(emitter_t *self, source_t source, const intake_error_t *error);
+
+/* ---- replays.c -------------------------------------------------------------------------- */
+
+/* admitted: false: all of them are answered busy. */
+void replays_take(emitter_t *self, request_t *request, slice_t bytes, bool admitted);
 
 /* ---- answers.c -------------------------------------------------------------------------- */
 
@@ -136,9 +140,11 @@ void answers_send_one(emitter_t *self, const commit_t *commit, const request_t *
 void sending_turn(emitter_t *self);
 /* When to send without anything else happening; -1: never. */
 int64_t sending_due_ms(const emitter_t *self);
-/* peers must be zeroed; name is the inproc endpoint that the monitored socket will send to. */
-void peers_open(peers_t *peers, emitter_t *self, const char *name);
-void peers_close(peers_t *peers);
+/* peers_fn for routers and for deliverers. */
+void sending_router_changed(void *owner, const peers_t *peers, const char *endpoint,
+                            bool connected);
+void sending_deliverer_changed(void *owner, const peers_t *peers, const char *endpoint,
+                               bool connected);
 
 /* ---- receipts.c ------------------------------------------------------------------------- */
 

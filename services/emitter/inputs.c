@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 enum {
+    DISCARD_MS = 100,
     BURST = 200, /* frames of one socket in one turn of the loop */
     DISK_CHECK_MS = 1000,
     COMMIT_ENTRIES_MAX = 8192, /* a commit stays short, and its answers fit into a peer's pipe */
@@ -138,4 +139,20 @@ void inputs_stop(emitter_t *self)
 {
     for (size_t i = 0; i < sizeof self->inputs / sizeof *self->inputs; i++)
         set_reading(self, &self->inputs[i], false);
+}
+
+void inputs_discard(emitter_t *self)
+{
+    int64_t until_ms = clk_mono_ms() + DISCARD_MS;
+    for (size_t i = 0; i < sizeof self->inputs / sizeof *self->inputs; i++) {
+        zsock_t *socket = self->inputs[i].socket;
+        if (!socket || self->inputs[i].source == SOURCE_PUSH)
+            continue;
+        while (clk_mono_ms() < until_ms && zsock_events(socket) & ZMQ_POLLIN) {
+            zmq_msg_t msg;
+            zmq_msg_init(&msg);
+            (void)zmq_msg_recv(&msg, zsock_resolve(socket), ZMQ_DONTWAIT);
+            zmq_msg_close(&msg);
+        }
+    }
 }

@@ -88,25 +88,28 @@ static intake_error_t decode_json(intake_t *intake, slice_t bytes, arena_t *aren
     return intake_json_read(intake->json, bytes, true, ret_is_array);
 }
 
+/* Adds the event, or gives the reason why it is none. path and fault hold the reason's texts. */
+static intake_error_t read_msgpack(intake_t *intake, slice_t element, arena_t *arena, buf_t *path,
+                                   fault_t *fault)
+{
+    bool is_array;
+    if ((int64_t)element.size > intake->limits.event_max_bytes)
+        return too_large(arena, "event", element.size, intake->limits.event_max_bytes);
+    if (!intake_msgpack_is_map(element))
+        return whole(INTAKE_WRONG_TYPE, arena, "an event must be a map");
+    buf_clear(&intake->text);
+    intake_code_t code = intake_msgpack_to_json(element, intake->zone, &intake->text, path, fault);
+    if (code != INTAKE_OK)
+        return (intake_error_t){code, slice_of(fault->text), buf_slice(path)};
+    return intake_json_read(intake->json, buf_slice(&intake->text), false, &is_array);
+}
+
 /* One event of a request in msgpack. */
 static void add_msgpack(intake_t *intake, slice_t element, arena_t *arena)
 {
     AUTO_BUF path = {0};
     fault_t fault;
-    bool is_array;
-    intake_code_t code;
-    intake_error_t error = {0};
-    buf_clear(&intake->text);
-    if ((int64_t)element.size > intake->limits.event_max_bytes) {
-        error = too_large(arena, "event", element.size, intake->limits.event_max_bytes);
-    } else if (!intake_msgpack_is_map(element)) {
-        error = whole(INTAKE_WRONG_TYPE, arena, "an event must be a map");
-    } else if ((code = intake_msgpack_to_json(element, intake->zone, &intake->text, &path,
-                                              &fault)) != INTAKE_OK) {
-        error = (intake_error_t){code, slice_of(fault.text), buf_slice(&path)};
-    } else {
-        error = intake_json_read(intake->json, buf_slice(&intake->text), false, &is_array);
-    }
+    intake_error_t error = read_msgpack(intake, element, arena, &path, &fault);
     if (error.code != INTAKE_OK)
         intake_json_add_refused(intake->json, error.code, error.message, error.path);
     intake_json_set_text(intake->json, element);

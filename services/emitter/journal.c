@@ -27,7 +27,8 @@ static const char *const migrations[] = {
     "CREATE TABLE journal (seq ${key}, id TEXT NOT NULL, partition INTEGER NOT NULL, "
     "object INTEGER NOT NULL, source INTEGER NOT NULL, idempotency_key TEXT, "
     "receipt INTEGER NOT NULL, event BLOB NOT NULL);"
-    "CREATE INDEX journal_partition ON journal (partition, seq);" KEYS_TABLES,
+    "CREATE INDEX journal_partition ON journal (partition, seq);",
+    keys_migration,
     NULL,
 };
 

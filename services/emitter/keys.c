@@ -13,6 +13,12 @@ struct keys_t {
     int64_t now_ms;
 };
 
+#define TABLE(n)                                                                                   \
+    "CREATE TABLE keys_" n " (seq ${key}, key TEXT NOT NULL, digest BLOB NOT NULL, "               \
+    "event_id TEXT NOT NULL);"
+const char keys_migration[] = TABLE("0") TABLE("1") TABLE("2") TABLE("3") TABLE("4") TABLE("5")
+    TABLE("6") TABLE("7") "CREATE TABLE keys_slices (slice ${key}, started_ms INTEGER NOT NULL);";
+
 static const char current_key[] = "keys_current";
 
 /* One text per table: statements are prepared once and kept. */

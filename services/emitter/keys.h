@@ -7,16 +7,8 @@
 #include "common/db/db.h"
 #include "services/emitter/intake.h"
 
-/* DDL of its tables, for the journal's migrations. */
-#define KEYS_TABLE(n)                                                                              \
-    "CREATE TABLE keys_" #n " (seq ${key}, key TEXT NOT NULL, digest BLOB NOT NULL, "              \
-    "event_id TEXT NOT NULL);"
-#define KEYS_TABLES                                                                                \
-    KEYS_TABLE(0)                                                                                  \
-    KEYS_TABLE(1)                                                                                  \
-    KEYS_TABLE(2)                                                                                  \
-    KEYS_TABLE(3) KEYS_TABLE(4) KEYS_TABLE(5) KEYS_TABLE(6)                                        \
-        KEYS_TABLE(7) "CREATE TABLE keys_slices (slice ${key}, started_ms INTEGER NOT NULL);"
+/* DDL of its tables, one of the journal's migrations. */
+extern const char keys_migration[];
 
 typedef struct keys_t keys_t;
 

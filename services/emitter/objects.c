@@ -35,9 +35,8 @@ void object_list_remove(object_t *object)
 
 static void free_object(object_t *object)
 {
-    while (object->first) {
-        waiting_t *waiting = object->first;
-        object_take(waiting);
+    for (waiting_t *waiting = object->first, *next; waiting; waiting = next) {
+        next = waiting->next;
         free(waiting);
     }
     free(object);

@@ -1,16 +1,10 @@
 #include "common/base/clk.h"
-#include "common/base/utf8.h"
-#include "common/wire/codec.h"
 #include "services/emitter/digest.h"
 #include "services/emitter/emitter_self.h"
 
-#include <yajl/yajl_parse.h>
-
-enum { REPLAY_KEY_MAX = 128, REPLAY_NAME_MAX = 128, BODY_HEAD_BYTES = 256 };
-
 /* ---- Events of cores -------------------------------------------------------------------- */
 
-static void add_refusal(emitter_t *self, source_t source, const intake_error_t *error)
+void requests_add_refusal(emitter_t *self, source_t source, const intake_error_t *error)
 {
     entry_t *entry = commit_add_entry(self->next);
     entry->source = source;
@@ -69,7 +63,7 @@ static void take_events(emitter_t *self, request_t *request, slice_t bytes)
     request->is_array = decoded.is_array && decoded.error.code == INTAKE_OK;
     request->n = request->is_array ? decoded.n_events : 1;
     if (decoded.error.code != INTAKE_OK) {
-        add_refusal(self, SOURCE_INTAKE, &decoded.error);
+        requests_add_refusal(self, SOURCE_INTAKE, &decoded.error);
         recording_rejected(self, SOURCE_INTAKE, &decoded.error, (slice_t){0});
     }
     for (size_t i = 0; i < decoded.n_events; i++) {
@@ -78,126 +72,9 @@ static void take_events(emitter_t *self, request_t *request, slice_t bytes)
             add_event(self, SOURCE_INTAKE, event, now_wall_ms);
             continue;
         }
-        add_refusal(self, SOURCE_INTAKE, &event->error);
+        requests_add_refusal(self, SOURCE_INTAKE, &event->error);
         recording_rejected(self, SOURCE_INTAKE, &event->error, (slice_t){0});
     }
-}
-
-/* ---- Replays ---------------------------------------------------------------------------- */
-
-static bool is_printable(slice_t text, size_t max)
-{
-    if (text.size < 1 || text.size > max)
-        return false;
-    for (size_t i = 0; i < text.size; i++)
-        if (text.data[i] <= 0x20 || text.data[i] > 0x7e)
-            return false;
-    return true;
-}
-
-/* History holds what this service made; the command line's test sends its own. */
-static bool is_json(slice_t text)
-{
-    yajl_handle parser = yajl_alloc(NULL, NULL, NULL);
-    bool is = yajl_parse(parser, (const unsigned char *)text.data, text.size) == yajl_status_ok &&
-              yajl_complete_parse(parser) == yajl_status_ok && utf8_valid(text);
-    yajl_free(parser);
-    return is;
-}
-
-/* What is wrong with it, NULL when nothing is. */
-static const char *check_replay(const emitter_t *self, const replay_t *replay)
-{
-    if (!is_printable(replay->key, REPLAY_KEY_MAX))
-        return "key is not 1-128 printable characters";
-    if (!is_printable(replay->events_id, REPLAY_NAME_MAX) ||
-        !is_printable(replay->object_kind, REPLAY_NAME_MAX))
-        return "events_id or object_kind is not 1-128 printable characters";
-    if (!is_printable(replay->webhook_id, INTAKE_KEY_MAX))
-        return "webhook_id is not 1-64 printable characters";
-    if (replay->handler_id <= 0 || replay->replay < 0)
-        return "handler_id or replay is out of range";
-    if ((int64_t)replay->body.size > self->event_max_bytes + BODY_HEAD_BYTES)
-        return "body is too large";
-    if (!is_json(replay->body) || (replay->object_id.data && !is_json(replay->object_id)))
-        return "body or object_id is not JSON";
-    return NULL;
-}
-
-static void refuse_replay(emitter_t *self, slice_t key, const char *why)
-{
-    intake_error_t error = {INTAKE_WRONG_TYPE, slice_of(why), SLICE("")};
-    add_refusal(self, SOURCE_REPLAY, &error);
-    self->next->entries[self->next->n_entries - 1].key = arena_copy(&self->next->arena, key);
-}
-
-static intake_digest_t replay_digest(const replay_t *replay)
-{
-    intake_digest_t digest = {
-        {1, 2}
-    };
-    const uint64_t numbers[] = {htole64((uint64_t)replay->handler_id),
-                                htole64((uint64_t)replay->replay)};
-    slice_t fields[] = {
-        {(const char *)numbers, sizeof numbers},
-        replay->events_id,
-        replay->webhook_id,
-        replay->object_id,
-        replay->body
-    };
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        for (size_t w = 0; w < 2; w++)
-            digest.words[w] = digest_add(digest.words[w], fields[i]);
-    return digest;
-}
-
-static void add_replay(emitter_t *self, const replay_t *replay)
-{
-    arena_t *arena = &self->next->arena;
-    entry_t *entry = commit_add_entry(self->next);
-    entry->source = SOURCE_REPLAY;
-    entry->is_event = true;
-    entry->key = arena_copy(arena, replay->key);
-    entry->digest = replay_digest(replay);
-    entry->events_id = arena_copy(arena, replay->events_id);
-    entry->object_kind = arena_copy(arena, replay->object_kind);
-    entry->object_id = arena_copy(arena, replay->object_id);
-    entry->body = arena_copy(arena, replay->body);
-    entry->webhook_id = arena_copy(arena, replay->webhook_id);
-    entry->replay_handler = replay->handler_id;
-    entry->replay = replay->replay;
-    entry->accepted_ms = clk_wall_ms();
-    self->next->n_events++;
-}
-
-static void add_busy_replay(emitter_t *self, const replay_t *replay)
-{
-    entry_t *entry = commit_add_entry(self->next);
-    entry->source = SOURCE_REPLAY;
-    entry->answer.status = ANSWER_BUSY;
-    entry->key = arena_copy(&self->next->arena, replay->key);
-    self->counts.busy++;
-}
-
-static void take_replays(emitter_t *self, request_t *request, slice_t bytes, bool admitted)
-{
-    codec_reader_t reader;
-    replay_t replay;
-    result_t r;
-    codec_reader_init(&reader, bytes);
-    while ((r = codec_next(&reader, &replay_table, &replay)) == RESULT_OK &&
-           (int64_t)(self->next->n_entries - request->first) < self->array_max) {
-        const char *why = check_replay(self, &replay);
-        if (why)
-            refuse_replay(self, replay.key, why);
-        else if (!admitted)
-            add_busy_replay(self, &replay);
-        else
-            add_replay(self, &replay);
-    }
-    if (r != RESULT_NOT_FOUND)
-        refuse_replay(self, SLICE(""), "the frame is malformed or has too many replays");
-    request->n = self->next->n_entries - request->first;
 }
 
 /* ---- Requests --------------------------------------------------------------------------- */
@@ -263,10 +140,7 @@ static void refuse_envelope(emitter_t *self, request_t *request)
                             SLICE("too many frames before the last one, which is the request"),
                             SLICE("")};
     request->n = 1;
-    if (request->source == SOURCE_REPLAY)
-        refuse_replay(self, SLICE(""), error.message.data);
-    else
-        add_refusal(self, request->source, &error);
+    requests_add_refusal(self, request->source, &error);
 }
 
 void requests_take(emitter_t *self, input_t *input, slice_t bytes)
@@ -277,7 +151,7 @@ void requests_take(emitter_t *self, input_t *input, slice_t bytes)
     if (input->overflow)
         refuse_envelope(self, request);
     else if (input->source == SOURCE_REPLAY)
-        take_replays(self, request, bytes, admitted);
+        replays_take(self, request, bytes, admitted);
     else if (admitted)
         take_events(self, request, bytes);
     else

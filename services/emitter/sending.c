@@ -5,7 +5,6 @@
 enum {
     SEND_BURST = 256, /* messages in one turn of the loop */
     REFILL_BURST = 8, /* partitions whose tail is read in one turn */
-    MONITOR_BURST = 64,
 };
 
 /* ---- Tails ------------------------------------------------------------------------------ */
@@ -98,52 +97,26 @@ int64_t sending_due_ms(const emitter_t *self)
 
 /* ---- Who is connected ------------------------------------------------------------------- */
 
-/* A connection that was lost has lost what was on it; a new one may be a new process. */
-static void note_connection(peers_t *peers, uint16_t event)
+static void note_peer(emitter_t *self, const peers_t *peers, const char *kind, const char *endpoint,
+                      bool connected, bool lost)
 {
-    emitter_t *self = peers->self;
-    if (event == ZMQ_EVENT_CONNECTED)
-        peers->connected++;
-    else if (peers->connected > 0)
-        peers->connected--;
-    bool is_router = peers == &self->router_peers;
-    if (is_router == (event == ZMQ_EVENT_DISCONNECTED))
+    log_line(service_log(self->service), LEVEL_INFO, "event=%s_%s endpoint=%s connected=%d", kind,
+             connected ? "connected" : "disconnected", endpoint, peers_connected(peers));
+    if (lost)
         outgoing_lost(self->outgoing, clk_mono_ms());
-    log_line(service_log(self->service), LEVEL_INFO, "event=%s_%s connected=%d",
-             is_router ? "router" : "deliverer",
-             event == ZMQ_EVENT_CONNECTED ? "connected" : "disconnected", peers->connected);
+    emitter_turn(self);
 }
 
-static int on_monitor(zloop_t *loop, zsock_t *socket, void *arg)
+/* What was on a connection that has gone is lost. */
+void sending_router_changed(void *owner, const peers_t *peers, const char *endpoint, bool connected)
 {
-    (void)loop;
-    peers_t *peers = arg;
-    for (int i = 0; i < MONITOR_BURST && (zsock_events(socket) & ZMQ_POLLIN); i++) {
-        zmsg_t *msg = zmsg_recv(socket);
-        zframe_t *frame = msg ? zmsg_first(msg) : NULL;
-        uint16_t event = 0;
-        if (frame && zframe_size(frame) >= sizeof event)
-            memcpy(&event, zframe_data(frame), sizeof event);
-        if (event == ZMQ_EVENT_CONNECTED || event == ZMQ_EVENT_DISCONNECTED)
-            note_connection(peers, event);
-        zmsg_destroy(&msg);
-    }
-    emitter_turn(peers->self);
-    return 0;
+    note_peer(owner, peers, "router", endpoint, connected, !connected);
 }
 
-void peers_open(peers_t *peers, emitter_t *self, const char *name)
+/* A deliverer that is there (again) may have lost what was on its way to it, and receipts that it
+ * sent before were not heard. */
+void sending_deliverer_changed(void *owner, const peers_t *peers, const char *endpoint,
+                               bool connected)
 {
-    peers->self = self;
-    peers->events = zsock_new(ZMQ_PAIR);
-    ENSURE(peers->events && zmq_connect(zsock_resolve(peers->events), name) == 0);
-    zloop_reader(self->loop, peers->events, on_monitor, peers);
-}
-
-void peers_close(peers_t *peers)
-{
-    if (!peers->events)
-        return;
-    zloop_reader_end(peers->self->loop, peers->events);
-    zsock_destroy(&peers->events);
+    note_peer(owner, peers, "deliverer", endpoint, connected, connected);
 }

@@ -314,9 +314,9 @@ def test_sigterm_answers_what_was_read(emitter):
     while core.poll(200):
         assert json.loads(core.recv())["status"] == "accepted"
         answered += 1
+    core.close()  # or it would send the rest to the next one
     emitter.start()
     assert emitter.stats()["journal_rows"] == answered
-    core.close()
 
 
 # ---- Downstream -----------------------------------------------------------------------------
@@ -361,7 +361,6 @@ def test_a_lost_router_connection_makes_everything_due(make_emitter):
     assert "router" in emitter.stage.control("ping")["why"]
     second = emitter.play()
     second.wait(20)
-    wait_until(lambda: emitter.stats()["unreceipted"] == 0, what="receipts")
     wait_until(emitter.stage.ready, what="ready")
 
 

@@ -1,0 +1,20 @@
+/* peers: which endpoints a socket is connected to, by the events of its monitor. A peer counts when
+ * its handshake is done: then subscriptions are on their way, and what it sends can be heard. */
+#ifndef PROVISOR_PEERS_H
+#define PROVISOR_PEERS_H
+
+#include <czmq.h>
+
+typedef struct peers_t peers_t;
+
+/* On the loop: this endpoint was connected, or is not any more. */
+typedef void peers_fn(void *owner, const peers_t *peers, const char *endpoint, bool connected);
+
+/* monitor is what the socket gets as endpoint_options_t.monitor, afterwards: so no event is missed.
+ */
+peers_t *peers_new(zloop_t *loop, const char *monitor, peers_fn *changed, void *owner);
+/* After the monitored socket. */
+void peers_destroy(peers_t **peers);
+int peers_connected(const peers_t *peers);
+
+#endif
