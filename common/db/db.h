@@ -65,6 +65,10 @@ result_t db_data_version(db_t *db, int64_t *ret_version) MUST_CHECK;
 /* Moves the WAL into the file as far as readers allow; never waits for them. RESULT_FULL loses
  * nothing: the WAL stays. */
 result_t db_checkpoint(db_t *db) MUST_CHECK;
+/* For the owner, before it acts on anything in the file. What a killed process wrote can be read at
+ * once, although a power cut would still take it away; this puts all of it on the disk. A full disk
+ * is no failure: then the WAL has been synced, and stays. */
+result_t db_settle(db_t *db) MUST_CHECK;
 /* What db_checkpoint would move, as of this connection's last commit. */
 int64_t db_wal_bytes(const db_t *db);
 /* Room in the file that deleted rows left: used again, but not by others until db_shrink. */

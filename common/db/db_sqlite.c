@@ -278,6 +278,14 @@ result_t db_checkpoint(db_t *db)
     return RESULT_OK;
 }
 
+/* A checkpoint syncs the WAL first. Then it writes anew what the WAL holds: a sync alone would not
+ * do, because after one that failed the kernel may take the pages for written. */
+result_t db_settle(db_t *db)
+{
+    result_t r = db_checkpoint(db);
+    return r == RESULT_FULL ? RESULT_OK : r;
+}
+
 int64_t db_wal_bytes(const db_t *db)
 {
     return (db->wal_frames - db->backfilled_frames) * db->page_bytes;

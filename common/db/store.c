@@ -207,6 +207,8 @@ static result_t open_parts(store_t *store, const store_spec_t *spec, fault_t *fa
         r = take_lock(store, spec, fault);
     if (r == RESULT_OK)
         r = db_open(store->path, DB_WRITE, &store->db, fault);
+    if (r == RESULT_OK && !spec->shared && (r = db_settle(store->db)) != RESULT_OK)
+        return db_fault(store, r, fault);
     if (r == RESULT_OK)
         r = migrate(store, spec, fault);
     return r == RESULT_OK ? read_node(store, fault) : r;

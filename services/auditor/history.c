@@ -256,6 +256,8 @@ static result_t open_live(history_t *history, const int64_t *ids, size_t *n, fau
         int64_t first_id = ids[--*n];
         r = load(history->dir, first_id, DB_WRITE, &history->tail, &indexed, history->marks,
                  &history->db, fault);
+        if (r == RESULT_OK && (r = db_settle(history->db)) != RESULT_OK)
+            return fault_set(fault, r, "the live segment: %s", db_error(history->db));
         if (r != RESULT_NOT_FOUND)
             break;
         log_line(history->log, LEVEL_INFO, "event=unfinished_segment_removed first_id=%lld",

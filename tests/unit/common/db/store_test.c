@@ -1,6 +1,7 @@
 #include "tests/support/folder.h"
 #include "common/base/cleanup.h"
 #include "common/base/crash.h"
+#include "common/base/mem.h"
 #include "common/db/store.h"
 
 #include <errno.h>
@@ -307,6 +308,51 @@ static void a_crash_in_a_migration_repeats_it(void **state)
     }
 }
 
+static void commit_and_die(void *argument)
+{
+    store_t *store = open_store(argument, one);
+    db_t *db = store_db(store);
+    assert_int_equal(db_begin(db), RESULT_OK);
+    assert_int_equal(db_exec(db, "INSERT INTO t (id, v) VALUES (7, 'x')", NULL), RESULT_OK);
+    assert_int_equal(db_commit(db), RESULT_OK);
+    _exit(0);
+}
+
+/* The file alone, without its WAL. */
+static void copy_file(const char *from_path, const char *to_path)
+{
+    char bytes[65536];
+    size_t size;
+    FILE *from = fopen(from_path, "rb"), *to = fopen(to_path, "wb");
+    assert_non_null(from);
+    assert_non_null(to);
+    while ((size = fread(bytes, 1, sizeof bytes, from)) > 0)
+        assert_int_equal(fwrite(bytes, 1, size, to), size);
+    fclose(from);
+    fclose(to);
+}
+
+/* Its WAL may never have been synced, and what is read from it is acted upon from now on. */
+static void what_a_killed_owner_wrote_is_on_the_disk_before_the_next_one_acts(void **state)
+{
+    const char *dir = folder_file(*state, "s");
+    AUTO_FREE char *file = mem_strdup(folder_file(*state, "s/journal.db"));
+    AUTO_FREE char *copy = mem_strdup(folder_file(*state, "copy.db"));
+    assert_int_equal(folder_in_child(commit_and_die, (void *)dir), 0);
+    store_t *store = open_store(dir, one);
+    copy_file(file, copy);
+    store_close(&store);
+
+    db_t *db = NULL;
+    fault_t fault = {""};
+    assert_int_equal(db_open(copy, DB_WRITE, &db, &fault), RESULT_OK);
+    db_stmt_t *stmt = db_stmt(db, "SELECT id FROM t");
+    assert_int_equal(db_step(stmt), RESULT_OK);
+    assert_int_equal(db_int(stmt, 0), 7);
+    db_reset(stmt);
+    db_close(&db);
+}
+
 enum { SHARERS = 4, ROUNDS = 15 };
 
 /* Opens the shared store at the same moment as the others, and counts itself in it. */
@@ -456,6 +502,7 @@ int main(void)
         test(a_newer_store_is_refused_untouched),
         test(a_failing_migration_leaves_nothing),
         test(a_crash_in_a_migration_repeats_it),
+        test(what_a_killed_owner_wrote_is_on_the_disk_before_the_next_one_acts),
         test(a_shared_store_is_migrated_once_by_many),
         test(meta_keeps_numbers_and_texts),
         test(meta_is_part_of_the_transaction),
