@@ -8,6 +8,7 @@ import re
 import sqlite3
 
 import rig as rigs
+from recorder import is_doomed
 
 GRACE_S = 1.0   # an outcome is on disk so long after the answer, unless the diary tells of a reason
 FINAL = ("delivered", "exhausted", "cancelled")
@@ -120,7 +121,7 @@ class Checker:
                 yield f"{e.key} {e.id} matches nothing, and history has no event.unmatched"
             for name in handlers:
                 outcomes = [r["outcome"] for r in self.history[e.id, name]]
-                if name == "doomed":
+                if name == "doomed" and is_doomed(e.id):
                     if "exhausted" not in outcomes and not self.removed:
                         yield f"{e.key} {e.id} {name}: not exhausted in history but {outcomes}"
                 elif (e.id, name) not in delivered:

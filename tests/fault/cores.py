@@ -118,10 +118,11 @@ class Core(threading.Thread):
 
     def answered(self, answer, part):
         """False: busy, start again from the first event that was not taken."""
-        answers = answer if isinstance(answer, list) else [answer]
-        if len(answers) != part[1] - part[0]:
+        if not isinstance(answer, list):  # also an array's when all of it was refused
+            answer = [answer] * (part[1] - part[0] if answer["status"] == "busy" else 1)
+        if len(answer) != part[1] - part[0]:
             raise AssertionError(f"{part[1] - part[0]} events, answer {answer}")
-        for e, a in zip(self.events[part[0]:part[1]], answers):
+        for e, a in zip(self.events[part[0]:part[1]], answer):
             if a["status"] == "busy":
                 self.busy += 1
                 self.give_up.wait(min(a["retry_after_ms"], 300) / 1000)

@@ -64,6 +64,7 @@ class Driver:
         stage.process.wait()
         stage.log.close()
         if self.armed.pop(name, None):
+            self.rig.switches[name].set("sync_failures", 0)
             what += " (armed)"
         self.note(what, name, began)
 

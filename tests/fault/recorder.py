@@ -9,13 +9,18 @@ Lines of the log: `A time handler id object counter replay` when a request is re
 
 Manners: fast; slow (20-80 ms); flaky (30% are 500, 503, or a closed connection); hanging (10% are
 never answered); refusing (nobody listens until healed); gone (410 from the 20th request until
-healed); doomed (500, always)."""
+healed); doomed (500 always, for half of the events by their id)."""
 
 import asyncio
 import json
 import random
 import sys
 import time
+import zlib
+
+
+def is_doomed(event_id):
+    return zlib.crc32(event_id.encode()) & 1
 
 
 class Handler:
@@ -41,7 +46,7 @@ class Handler:
         self.count += 1
         attempt = self.attempts[event_id] = self.attempts.get(event_id, 0) + 1
         if self.manner == "doomed":
-            return 500, 0
+            return (500 if is_doomed(event_id) else 200), 0
         if self.healed:
             return 200, 0
         chance = random.Random(f"{self.seed} {self.name} {event_id} {attempt}")
@@ -123,4 +128,5 @@ async def main():
                 return
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
