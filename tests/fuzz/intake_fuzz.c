@@ -1,4 +1,9 @@
-/* sources: services/emitter/[ai][rn][et]*.c common/[bw][ai][sr]e/[a-z]*.c common/service/cat*.c */
+/* sources: services/emitter/arena.c services/emitter/intake.c services/emitter/intake_event.c
+ * services/emitter/intake_json.c services/emitter/intake_msgpack.c services/emitter/intake_text.c
+ * common/service/catalogue.c common/service/catalogue_events.c common/wire/codec.c
+ * common/base/buf.c common/base/clk.c common/base/json.c common/base/mem.c common/base/result.c
+ * common/base/utf8.c
+ */
 /* Feeds arbitrary bytes to the intake decoder, JSON and msgpack. Whatever it accepts must make a
  * body that is JSON by another reader, holds the data as written, and decodes to the same again. */
 #include <stdint.h>
