@@ -121,6 +121,8 @@ class Pipeline:
         ports = iter(free_ports(12 + 3 * routers + 4 * deliverers))
         tcp = lambda: f"tcp://127.0.0.1:{next(ports)}"  # noqa: E731
         e = self.env = {"PROVISOR_DISK_MIN_FREE": "16MiB", **(env or {})}
+        if SLOW > 1:
+            e["PROVISOR_UP_MEMORY_MAX"] = "0"  # a sanitizer maps terabytes
         for key in ("PUSH", "INTAKE", "REPLAY", "AUDIT", "CONTROL"):
             e[f"PROVISOR_EMITTER_{key}"] = tcp()
         for key in ("MARKS", "STREAM", "QUESTIONS", "CONTROL"):
