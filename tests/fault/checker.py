@@ -11,6 +11,7 @@ import rig as rigs
 from recorder import is_doomed
 
 GRACE_S = 1.0   # an outcome is on disk so long after the answer, unless the diary tells of a reason
+LATE_ANSWER_S = 0.2  # a recorder reads and answers what a dead deliverer had sent
 FINAL = ("delivered", "exhausted", "cancelled")
 FILES = re.compile(r"(journal|queue|handlers)\.(db(-wal|-shm)?|lock)|history|history\.lock|lost\+found|"
                    r"history/(segment-\d{20}\.db(-wal|-shm)?|segment-next\.new(-wal|-shm)?|jobs\.(db(-wal|-shm)?|lock)|.*\.lock)|"
@@ -74,7 +75,7 @@ class Checker:
         for began, ended in self.kills:
             grace = GRACE_S + sum(max(0, min(b, ended) - max(a, at - GRACE_S)) + 1.0
                                   for a, b in self.delays if a < ended and b > at - GRACE_S)
-            if at <= ended and began - at <= grace:
+            if at <= ended + LATE_ANSWER_S and began - at <= grace:
                 return True
         return False
 
@@ -119,16 +120,29 @@ class Checker:
             handlers = [h[0] for h in rigs.HANDLERS if rigs.matches(h[0], e.events_id)]
             if not handlers and e.id not in unmatched and not self.removed:
                 yield f"{e.key} {e.id} matches nothing, and history has no event.unmatched"
+            if handlers == ["late"]:
+                yield from self.late(e, (e.id, "late") in delivered, e.id in unmatched)
+                continue
             for name in handlers:
                 outcomes = [r["outcome"] for r in self.history[e.id, name]]
                 if name == "doomed" and is_doomed(e.id):
                     if "exhausted" not in outcomes and not self.removed:
                         yield f"{e.key} {e.id} {name}: not exhausted in history but {outcomes}"
-                elif (e.id, name) not in delivered:
+                elif (e.id, name) not in delivered and not (name == "doomed" and "exhausted" in outcomes):
                     yield f"{e.key} {e.id} ({e.object_key} {e.n}) never reached {name}: {outcomes}"
         known = set(self.by_id)
         yield from (f"{a.handler} got {a.id}, which no core was told of" for a in self.arrivals
                     if a.id not in known and not a.replay)
+
+    def late(self, e, is_delivered, is_unmatched):
+        """A handler that was added while events flowed: from a second after, it has them all (a
+        process that starts reads the table at once; one that is stopped does so when it goes on)."""
+        outcomes = [r["outcome"] for r in self.history[e.id, "late"]]
+        if "cancelled" in outcomes:
+            yield f"{e.key} {e.id}: cancelled although its handler was never deleted"
+        elif not is_delivered and not (is_unmatched and e.first_sent_at < self.driver.late_at + 1.5):
+            if not self.removed or not e.first_sent_at < self.driver.late_at + 1.5:
+                yield f"{e.key} {e.id}: {'' if is_unmatched else 'not '}unmatched, and not at late"
 
     # ---- 2
 
@@ -137,7 +151,8 @@ class Checker:
         counts = collections.Counter()
         for e in self.events:
             for name, *_ in rigs.HANDLERS:
-                if e.id and rigs.matches(name, e.events_id):
+                if e.id and rigs.matches(name, e.events_id) and \
+                        (name != "late" or self.history.get((e.id, name))):
                     place[name, e.id] = counts[name, e.object_key]
                     counts[name, e.object_key] += 1
         lanes = collections.defaultdict(list)

@@ -10,20 +10,22 @@ import time
 
 import zmq
 
-KINDS = (  # events_id, weight; the last matches no handler
+KINDS = (  # events_id, weight; the last but one matches no handler, the last one that is added late
     ("clients.update", 30), ("clients.balance_zero", 8), ("clients.balance_notzero", 8),
-    ("clients.create", 10), ("dids.update", 20), ("dids.block", 6), ("importd.process_success", 4))
+    ("clients.create", 10), ("dids.update", 20), ("dids.block", 6), ("importd.process_success", 4),
+    ("accounting.charges.create", 6))
 NO_ANSWER_S = 1.0  # then the core starts again behind the last acknowledgement
 
 
 class Sent:
     """An event of a core, and what it heard of it."""
 
-    __slots__ = ("events_id", "object", "n", "key", "id", "status", "sent_at", "tries", "acked_at")
+    __slots__ = ("events_id", "object", "n", "key", "id", "status", "first_sent_at", "sent_at",
+                 "tries", "acked_at")
 
     def __init__(self, events_id, object_, n, key):
         self.events_id, self.object, self.n, self.key = events_id, object_, n, key
-        self.id = self.status = self.sent_at = self.acked_at = None
+        self.id = self.status = self.first_sent_at = self.sent_at = self.acked_at = None
         self.tries = 0
 
     @property
@@ -112,7 +114,7 @@ class Core(threading.Thread):
         requests = [e.request() for e in self.events[first:end]]
         now = time.monotonic()
         for e in self.events[first:end]:
-            e.sent_at, e.tries = now, e.tries + 1
+            e.first_sent_at, e.sent_at, e.tries = e.first_sent_at or now, now, e.tries + 1
         socket.send(json.dumps(requests if self.largest_array > 1 else requests[0]).encode())
         return end
 

@@ -9,8 +9,10 @@ import threading
 import time
 
 import disk
+import rig as rigs
 
 KILLED = -signal.SIGKILL
+FAILED = 70  # it stopped because it could not go on; the next start recovers from disk
 
 
 @dataclasses.dataclass
@@ -107,7 +109,7 @@ class Driver:
         if fault and fault.kind == "crash" and code == KILLED:
             self.fire(fault)
             self.note("kill", name)
-        elif fault and fault.kind == "sync fails" and code not in (0, KILLED):
+        elif fault and fault.kind != "crash" and code == FAILED:
             self.fire(fault)
             self.note("kill", name)
         else:
@@ -124,6 +126,7 @@ class Driver:
         """Does all faults of the plan at their times; returns when the last has ended."""
         threads = [threading.Thread(target=self.one, args=(fault,), daemon=True)
                    for fault in self.plan.faults]
+        threads.append(threading.Thread(target=self.add_late_handler, daemon=True))
         self.began = time.monotonic()
         for thread in threads:
             thread.start()
@@ -132,6 +135,15 @@ class Driver:
             thread.join(max(0.1, deadline - time.monotonic()))
             if thread.is_alive():
                 self.failures.append("a fault did not end")
+
+    def add_late_handler(self):
+        """A router may know of it before a deliverer does."""
+        self.over.wait(self.plan.seconds * rigs.LATE_AT)
+        try:
+            self.rig.add_handlers(late=True)
+        except Exception as e:
+            self.failures.append(f"the late handler: {e!r}")
+        self.late_at = time.monotonic()
 
     def one(self, fault):
         wait_s = fault.at_s - (time.monotonic() - self.began)
@@ -289,6 +301,8 @@ class Driver:
             if self.stages[name].alive():
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
                 self.fire(fault)
+            else:
+                self.armed.setdefault(name, fault)
             self.note("descriptors", name, began)
 
     def replay(self):

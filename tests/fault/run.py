@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Rounds of faults against the real pipeline, checked; see README.md.
 
-usage: run.py [--seed N] [--rounds K] [--seconds S] [--bin DIR] [--keep] [--all-faults]
+usage: run.py [--seed N] [--rounds K] [--seconds S] [--minutes M] [--bin DIR] [--keep] [--all-faults]
+       run.py --mutate [NAME...]    builds sabotaged variants; each must turn a round red
 Round i has seed N + i: --seed N --rounds 1 does a round again. Exit code 1: a round failed."""
 
 import argparse
@@ -26,6 +27,7 @@ def arguments():
     parser.add_argument("--all-faults", action="store_true",
                         help="a fault or crash point that never fired is a failure")
     parser.add_argument("--minutes", type=float, help="begin no round after this time")
+    parser.add_argument("--mutate", nargs="*", metavar="NAME", help="test the harness itself")
     return parser.parse_args()
 
 
@@ -132,8 +134,36 @@ def run_round(plan, shim, keep):
     return one, violations
 
 
+def mutate(names, seconds):
+    """-> names of the variants that no round caught."""
+    import disk
+    import mutate as variants
+    import plan as planning
+    import rig
+    missed = []
+    for name in names or variants.VARIANTS:
+        faults, replacements = variants.VARIANTS[name]
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-variant-"))
+        try:
+            rig.provisor.BIN = variants.build(folder, replacements)
+            shim, caught = disk.build_shim(folder), None
+            for seed in variants.seeds_with(faults):
+                _, violations = run_round(planning.make(seed, seconds), shim, False)
+                if violations:
+                    caught = (seed, violations[0].splitlines()[0])
+                    break
+            print(f"{name}: " + (f"red with seed {caught[0]}: {caught[1]}" if caught else
+                                 f"NOT CAUGHT by seeds {variants.seeds_with(faults)}"), flush=True)
+            missed += [] if caught else [name]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return missed
+
+
 def main():
     args = arguments()
+    if args.mutate is not None:
+        sys.exit(1 if mutate(args.mutate, args.seconds) else 0)
     if args.bin:
         os.environ["PROVISOR_BIN"] = args.bin
     import disk
