@@ -62,6 +62,7 @@ class Checker:
         for r in records:
             if r["topic"].startswith("delivery.") and not r.get("replay"):
                 self.history[r["event_id"], names[r["handler_id"]]].append(r)
+        self.history.default_factory = None  # looking does not make an entry
 
     def run(self):
         checks = (self.acknowledged, self.every_handler, self.order, self.doubles, self.final_outcomes,
@@ -124,7 +125,7 @@ class Checker:
                 yield from self.late(e, (e.id, "late") in delivered, e.id in unmatched)
                 continue
             for name in handlers:
-                outcomes = [r["outcome"] for r in self.history[e.id, name]]
+                outcomes = [r["outcome"] for r in self.history.get((e.id, name), ())]
                 if name == "doomed" and is_doomed(e.id):
                     if "exhausted" not in outcomes and not self.removed:
                         yield f"{e.key} {e.id} {name}: not exhausted in history but {outcomes}"
@@ -137,7 +138,7 @@ class Checker:
     def late(self, e, is_delivered, is_unmatched):
         """A handler that was added while events flowed: from a second after, it has them all (a
         process that starts reads the table at once; one that is stopped does so when it goes on)."""
-        outcomes = [r["outcome"] for r in self.history[e.id, "late"]]
+        outcomes = [r["outcome"] for r in self.history.get((e.id, "late"), ())]
         if "cancelled" in outcomes:
             yield f"{e.key} {e.id}: cancelled although its handler was never deleted"
         elif not is_delivered and not (is_unmatched and e.first_sent_at < self.driver.late_at + 1.5):
@@ -222,7 +223,7 @@ class Checker:
             if not a.replay:
                 seen[a.handler, a.id].append(a)
         for (name, id_), arrivals in seen.items():
-            recorded = sum(1 for r in self.history[id_, name] if r.get("attempt"))
+            recorded = sum(1 for r in self.history.get((id_, name), ()) if r.get("attempt"))
             # curl itself sends again when a kept connection is closed before any answer (status 0)
             excused = sum(a.status == 0 or self.uncommitted_at_a_kill(a.answered_at or a.at) or
                           self.kill_between(a.at, (a.answered_at or a.at + rigs.TIMEOUT_S) + GRACE_S)
@@ -254,14 +255,20 @@ class Checker:
         for path in sorted(self.rig.pipeline.data.rglob("*.db")):
             tables = {"journal.db": ("journal",),
                       "queue.db": ("events", "deliveries", "outbox")}.get(path.name, ())
-            with contextlib.closing(sqlite3.connect(path)) as db:
-                for table in tables:
-                    count = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                    if count:
-                        yield f"{path.name}: {count} rows are left in {table}"
-                check = db.execute("PRAGMA integrity_check").fetchone()[0]
-                if check != "ok":
-                    yield f"{path.name}: {check}"
+            try:
+                yield from self.store(path, tables)
+            except sqlite3.Error as e:
+                yield f"{path.name}: {e}"
+
+    def store(self, path, tables):
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            check = db.execute("PRAGMA integrity_check").fetchone()[0]
+            if check != "ok":
+                yield f"{path.name}: {check}"
+            for table in tables:
+                count = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                if count:
+                    yield f"{path.name}: {count} rows are left in {table}"
 
     def files(self):
         data = self.rig.pipeline.data
