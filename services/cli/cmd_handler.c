@@ -395,8 +395,9 @@ const cli_command_t cmd_handler[] = {
     {"handler update", "ID",
      "Changes what the flags name; pending deliveries use it from their next attempt", "  provisor handler update 3 --timeout 5s --retry 1s,10s,1m\n"
      "  provisor handler update 3 --secret @new.txt --secret @old.txt\n", handler_flags, 1, -1, update_run},
-    {"handler list",                      "", "Lists the handlers", NULL, list_flags, 0, 0, list_run},
-    {"handler show",                                 "ID", "Shows one handler; secrets as fingerprints", NULL, NULL, 1, 1,
-     show_run},
+    {"handler list",                      "", "Lists the handlers",
+     "  provisor handler list --all\n  provisor handler list --json\n", list_flags, 0, 0, list_run},
+    {"handler show",                                 "ID", "Shows one handler; secrets as fingerprints",
+     "  provisor handler show 3\n", NULL, 1, 1, show_run},
     {NULL                                  },
 };

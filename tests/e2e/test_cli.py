@@ -133,7 +133,7 @@ def test_replay_of_what_was_given_up(pipeline, handler):
 
 
 def test_up_supervises(make_pipeline, handler):
-    pipeline = make_pipeline(start=False)
+    pipeline = make_pipeline(start=False, routers=1, deliverers=1)  # up runs one of each
     log = open(pipeline.dir / "up.log", "wb")
     up = subprocess.Popen([BIN / "provisor", "up", "--data", pipeline.data],
                           env={**os.environ, **pipeline.env}, stderr=log, stdout=log)
@@ -162,7 +162,7 @@ def test_up_supervises(make_pipeline, handler):
 
 
 def test_a_port_in_use_is_named(pipeline, make_pipeline):
-    other = make_pipeline(start=False)
+    other = make_pipeline(start=False, routers=1, deliverers=1)
     other.env["PROVISOR_EMITTER_INTAKE"] = pipeline.env["PROVISOR_EMITTER_INTAKE"]
     done = other.cli("up", check=False)
     assert done.returncode == 75

@@ -4,9 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 
-from provisor import event, wait_until
+from provisor import SHAPE, event, wait_until
 
 
 def verified(request, secret):
@@ -35,16 +36,23 @@ def test_signatures_verify_also_while_a_secret_rotates(pipeline, handler):
         h.wait(50)
         assert all(verified(r, whsec(1)) for r in h.requests)
         pipeline.cli("handler", "update", str(id_), "--secret", whsec(2), "--secret", whsec(1))
-        wait_until(lambda: (core.accept([event(object_id=99)]), verified(h.requests[-1], whsec(2)))[1],
-                   what="the new secret")
         at = h.count()
         core.accept([event(object_id=n) for n in range(50)])
         h.wait(at + 50)
         assert all(verified(r, whsec(1)) and verified(r, whsec(2)) for r in h.requests[at:])
-        pipeline.cli("handler", "update", str(id_), "--secret", whsec(2))
-        wait_until(lambda: (core.accept([event(object_id=98)]), not verified(h.requests[-1], whsec(1)))[1],
-                   what="the old secret gone")
-        assert verified(h.requests[-1], whsec(2))
+        sent = 0
+        rotated = threading.Thread(target=pipeline.cli, args=(
+            "handler", "update", str(id_), "--secret", whsec(2)))
+        rotated.start()
+        while rotated.is_alive() or sent < 50:  # events flow during the change
+            core.accept([event(object_id=1000 + sent)])
+            sent += 1
+        rotated.join()
+        h.wait(at + 50 + sent)
+        assert all(verified(r, whsec(2)) for r in h.requests[at:]), "during and after the change"
+        core.accept([event(object_id=999)])
+        h.wait(at + 50 + sent + 1)
+        assert not verified(h.requests[-1], whsec(1))
     for r in h.requests:
         assert abs(int(r["headers"]["webhook-timestamp"]) - time.time()) < 600
     shown = pipeline.cli("handler", "show", str(id_)).stdout + pipeline.cli("handler", "list").stdout
@@ -66,7 +74,7 @@ def test_500_twice_then_200_takes_three_attempts(pipeline, handler):
     assert all(r["duration_ms"] > 0 for r in rows)
     assert len({r["headers"]["webhook-id"] for r in h.requests}) == 1
     gaps = [b["at"] - a["at"] for a, b in zip(h.requests, h.requests[1:])]
-    assert gaps[0] >= 0.018 and gaps[1] >= 0.045
+    assert gaps[0] >= 0.018 and gaps[1] >= 0.045 and sum(gaps) < 5
     story = pipeline.cli("show", event_id).stdout
     assert story.count("try later") == 2 and "thanks" in story
 
@@ -252,7 +260,7 @@ def test_connections_are_reused(pipeline, handler):
     with pipeline.core() as core:
         core.accept([event(object_id=n) for n in range(100)])
     h.wait(100)
-    assert len({r["client"] for r in h.requests}) == 1
+    assert len({r["client"] for r in h.requests}) <= SHAPE  # one per deliverer
 
 
 def test_scripts_are_off_by_default_and_work_when_allowed(make_pipeline, tmp_path):

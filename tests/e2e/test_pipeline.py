@@ -31,11 +31,6 @@ def flask(tmp_path):
     process.wait()
 
 
-@pytest.fixture(params=[(1, 1), (2, 2)], ids=["1 router 1 deliverer", "2 routers 2 deliverers"])
-def any_pipeline(request, make_pipeline):
-    return make_pipeline(routers=request.param[0], deliverers=request.param[1])
-
-
 def samples(pipeline):
     return [json.loads(line) for line in pipeline.cli("events", "--sample", "all").stdout.splitlines()]
 
@@ -43,8 +38,8 @@ def samples(pipeline):
 @pytest.mark.parametrize("encode", [lambda e: json.dumps(e).encode(), msgpack.packb],
                          ids=["json", "msgpack"])
 @pytest.mark.parametrize("socket", ["push", "intake"])
-def test_all_35_kinds_reach_the_flask_handler(any_pipeline, flask, encode, socket):
-    pipeline, (url, requests) = any_pipeline, flask
+def test_all_35_kinds_reach_the_flask_handler(pipeline, flask, encode, socket):
+    url, requests = flask
     pipeline.add_handler(url)
     events = samples(pipeline)
     assert len(events) == 35

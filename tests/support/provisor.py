@@ -18,6 +18,7 @@ import zmq
 
 BIN = pathlib.Path(os.environ.get("PROVISOR_BIN", "build/dev/bin")).resolve()
 STAGES = ("emitter", "router", "deliverer", "auditor")
+SHAPE = int(os.environ.get("PROVISOR_SHAPE", "1"))  # of routers, and of deliverers
 SLOW = 4 if os.environ.get("PROVISOR_SLOW") else 1  # sanitizer builds wait longer
 
 
@@ -113,9 +114,9 @@ def ask(endpoint, question, timeout=10):
 
 
 class Pipeline:
-    """All four stages in one folder; routers and deliverers may be several."""
+    """All four stages in one folder; routers and deliverers may be several (SHAPE)."""
 
-    def __init__(self, directory, routers=1, deliverers=1, env=None):
+    def __init__(self, directory, routers=SHAPE, deliverers=SHAPE, env=None):
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"
         ports = iter(free_ports(12 + 3 * routers + 4 * deliverers))
