@@ -96,11 +96,11 @@ void commit_add_delete(commit_t *commit, int64_t seq)
     commit->deletes[commit->n_deletes++] = seq;
 }
 
-void commit_add_receipt(commit_t *commit, int64_t seq, receipt_kind_t receipt)
+void commit_add_receipt(commit_t *commit, const stored_receipt_t *receipt)
 {
     commit->receipts = grow(commit->receipts, commit->n_receipts, &commit->receipts_capacity,
                             sizeof *commit->receipts);
-    commit->receipts[commit->n_receipts++] = (stored_receipt_t){seq, receipt};
+    commit->receipts[commit->n_receipts++] = *receipt;
     commit->receipts_sorted = false;
 }
 
@@ -123,7 +123,7 @@ receipt_kind_t commit_find_receipt(commit_t *commit, int64_t seq)
         return RECEIPT_NONE;
     if (!commit->receipts_sorted)
         commit_seal(commit);
-    stored_receipt_t wanted = {seq, RECEIPT_NONE};
+    stored_receipt_t wanted = {.seq = seq};
     const stored_receipt_t *found =
         bsearch(&wanted, commit->receipts, commit->n_receipts, sizeof wanted, compare_receipts);
     return found ? found->receipt : RECEIPT_NONE;

@@ -3,6 +3,7 @@
 #ifndef PROVISOR_COMMIT_H
 #define PROVISOR_COMMIT_H
 
+#include "common/base/ulid.h"
 #include "services/emitter/answer.h"
 #include "services/emitter/settle.h"
 
@@ -47,6 +48,8 @@ typedef struct {
 typedef struct {
     int64_t seq;
     receipt_kind_t receipt;
+    int partition;
+    ulid_t id; /* of the event */
 } stored_receipt_t;
 
 typedef struct {
@@ -74,7 +77,7 @@ void commit_clear_requests(commit_t *commit);
 entry_t *commit_add_entry(commit_t *commit);
 request_t *commit_add_request(commit_t *commit);
 void commit_add_delete(commit_t *commit, int64_t seq);
-void commit_add_receipt(commit_t *commit, int64_t seq, receipt_kind_t receipt);
+void commit_add_receipt(commit_t *commit, const stored_receipt_t *receipt);
 /* RECEIPT_NONE when none of this row is to be stored. */
 receipt_kind_t commit_find_receipt(commit_t *commit, int64_t seq);
 /* Before it goes to the writer: from then on the loop may only look for receipts in it. */

@@ -106,6 +106,7 @@ static void done(void *owner, void *batch)
     count(self, commit);
     add_outgoing(self, commit);
     recording_committed(self, commit);
+    recording_stored(self, commit);
     commit_clear(commit);
     self->spare = commit;
     self->current = NULL;

@@ -160,6 +160,8 @@ void recording_committed(emitter_t *self, const commit_t *commit);
 void recording_rejected(emitter_t *self, source_t source, const intake_error_t *error,
                         slice_t body);
 void recording_receipt(emitter_t *self, const outgoing_event_t *event, receipt_kind_t receipt);
+/* A commit is done: low_water may pass the unmatched events whose receipts it stored. */
+void recording_stored(emitter_t *self, const commit_t *commit);
 /* Goes on with the rows that wait for room. */
 void recording_turn(emitter_t *self);
 bool recording_is_due(const emitter_t *self);

@@ -271,15 +271,23 @@ static void after_receipt(outgoing_t *outgoing, partition_t *partition, object_t
     }
 }
 
-bool outgoing_receipt(outgoing_t *outgoing, int partition_index, slice_t id, int64_t now_ms,
-                      outgoing_event_t *ret_event)
+static void note_emptied(partition_t *partition, int64_t now_ms)
+{
+    if (partition->window.n > 0)
+        return;
+    partition->announced = 0;
+    partition->announced_ms = now_ms;
+}
+
+bool outgoing_receipt(outgoing_t *outgoing, int partition_index, slice_t id, bool hold,
+                      int64_t now_ms, outgoing_event_t *ret_event)
 {
     if (partition_index < 0 || partition_index >= PARTITIONS)
         return false;
     partition_t *partition = &outgoing->partitions[partition_index];
     partition->heard_ms = now_ms;
     make_ready(&partition->overdue, outgoing);
-    waiting_t *waiting = window_take(&partition->window, id);
+    waiting_t *waiting = window_take(&partition->window, id, hold);
     if (!waiting)
         return false;
     partition->full = false;
@@ -288,14 +296,19 @@ bool outgoing_receipt(outgoing_t *outgoing, int partition_index, slice_t id, int
     outgoing->stats.in_flight -= waiting->sent;
     object_take(waiting);
     after_receipt(outgoing, partition, waiting->object);
-    if (partition->window.n == 0) {
-        partition->announced = 0;
-        partition->announced_ms = now_ms;
-    }
+    note_emptied(partition, now_ms);
     free(outgoing->receipted);
     outgoing->receipted = waiting;
     *ret_event = waiting->event;
     return true;
+}
+
+void outgoing_let_go(outgoing_t *outgoing, int partition_index, const ulid_t *id, int64_t now_ms)
+{
+    partition_t *partition = &outgoing->partitions[partition_index];
+    window_let_go(&partition->window, slice_of(id->text));
+    partition->full = false;
+    note_emptied(partition, now_ms);
 }
 
 void outgoing_lost(outgoing_t *outgoing, int64_t now_ms)

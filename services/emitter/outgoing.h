@@ -62,7 +62,8 @@ void outgoing_refilled(outgoing_t *outgoing, int partition);
 
 typedef struct {
     int partition;
-    ulid_t low_water; /* every event of the partition with a smaller id has its receipt */
+    ulid_t low_water; /* every event of the partition with a smaller id has its receipt, and a
+                         held one is let go */
     size_t n_events;  /* 0: only to tell low_water */
     slice_t frame;    /* the events; valid until the next call */
 } outgoing_message_t;
@@ -71,10 +72,12 @@ bool outgoing_next(outgoing_t *outgoing, int64_t now_ms, outgoing_message_t *ret
 /* When outgoing_next may give something without anything else happening; -1: never. */
 int64_t outgoing_due_ms(const outgoing_t *outgoing, int64_t now_ms);
 
-/* A receipt. False: not in the window (unknown, or receipted before). ret_event lives until the
- * next call. */
-bool outgoing_receipt(outgoing_t *outgoing, int partition, slice_t id, int64_t now_ms,
+/* A receipt. hold: low_water does not pass the event until outgoing_let_go, when what the receipt
+ * said is on disk: a deliverer forgets what is below low_water, and could not say it again. False:
+ * not in the window (unknown, or receipted before). ret_event lives until the next call. */
+bool outgoing_receipt(outgoing_t *outgoing, int partition, slice_t id, bool hold, int64_t now_ms,
                       outgoing_event_t *ret_event);
+void outgoing_let_go(outgoing_t *outgoing, int partition, const ulid_t *id, int64_t now_ms);
 /* A connection was lost or made: whatever is on its way is due again, and empty partitions tell
  * their low_water again. */
 void outgoing_lost(outgoing_t *outgoing, int64_t now_ms);

@@ -16,14 +16,15 @@ static result_t take_receipts(emitter_t *self, slice_t head, slice_t items)
     codec_reader_init(&reader, items);
     while ((r = codec_next(&reader, &receipted_table, &item)) == RESULT_OK) {
         outgoing_event_t event;
+        bool unmatched = item.unmatched != 0;
         if (receipt.partition < 0 || receipt.partition >= PARTITIONS)
             return RESULT_INVALID;
-        if (!outgoing_receipt(self->outgoing, (int)receipt.partition, item.event_id, now_ms,
-                              &event))
+        if (!outgoing_receipt(self->outgoing, (int)receipt.partition, item.event_id, unmatched,
+                              now_ms, &event))
             continue; /* receipted before */
         self->counts.receipts++;
-        self->counts.unmatched += item.unmatched != 0;
-        recording_receipt(self, &event, item.unmatched ? RECEIPT_UNMATCHED : RECEIPT_MATCHED);
+        self->counts.unmatched += unmatched;
+        recording_receipt(self, &event, unmatched ? RECEIPT_UNMATCHED : RECEIPT_MATCHED);
     }
     return r == RESULT_NOT_FOUND ? RESULT_OK : r;
 }

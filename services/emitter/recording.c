@@ -1,6 +1,7 @@
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 #include "common/wire/codec.h"
+#include "common/wire/object.h"
 #include "services/emitter/emitter_self.h"
 
 enum {
@@ -210,6 +211,14 @@ void recording_turn(emitter_t *self)
 
 /* ---- Letting go ------------------------------------------------------------------------- */
 
+static void store_receipt(emitter_t *self, const outgoing_event_t *event, receipt_kind_t receipt)
+{
+    stored_receipt_t stored = {event->seq, receipt, object_partition(event->object), event->id};
+    commit_add_receipt(self->next, &stored);
+}
+
+/* That an event is unmatched is always stored: a deliverer that has forgotten it cannot say so
+ * again, and after a crash the record that waits here is all there is. */
 void recording_receipt(emitter_t *self, const outgoing_event_t *event, receipt_kind_t receipt)
 {
     switch (settle_receipt(self->settle, event->seq, receipt)) {
@@ -219,11 +228,22 @@ void recording_receipt(emitter_t *self, const outgoing_event_t *event, receipt_k
         commit_add_delete(self->next, event->seq);
         break;
     case SETTLE_STORE:
-        commit_add_receipt(self->next, event->seq, receipt);
+        store_receipt(self, event, receipt);
         break;
     case SETTLE_UNMATCHED:
+        store_receipt(self, event, receipt);
         add_unmatched(self, event->seq, event->frame);
         break;
+    }
+}
+
+void recording_stored(emitter_t *self, const commit_t *commit)
+{
+    int64_t now_ms = clk_mono_ms();
+    for (size_t i = 0; i < commit->n_receipts; i++) {
+        const stored_receipt_t *stored = &commit->receipts[i];
+        if (stored->receipt == RECEIPT_UNMATCHED)
+            outgoing_let_go(self->outgoing, stored->partition, &stored->id, now_ms);
     }
 }
 

@@ -18,7 +18,8 @@ typedef enum {
     SETTLE_WAIT,      /* nothing: settle_mark will give the row */
     SETTLE_DELETE,    /* the row may go now */
     SETTLE_STORE,     /* store the receipt in the row */
-    SETTLE_UNMATCHED, /* add event.unmatched, then call settle_unmatched */
+    SETTLE_UNMATCHED, /* add event.unmatched, then call settle_unmatched; store the receipt too, if
+                         the row does not have it */
 } settle_next_t;
 
 typedef struct settle_t settle_t;

@@ -6,6 +6,7 @@
 struct window_slot_t {
     ulid_t id;
     uint32_t size_bytes;
+    bool held;   /* receipted, and has to stay for now */
     void *event; /* NULL: receipted */
 };
 
@@ -49,7 +50,8 @@ void window_push(window_t *window, const ulid_t *id, void *event, size_t size_by
 {
     if (window->n == window->capacity)
         grow(window);
-    *slot_at(window, window->first + window->n) = (window_slot_t){*id, (uint32_t)size_bytes, event};
+    *slot_at(window, window->first + window->n) =
+        (window_slot_t){.id = *id, .size_bytes = (uint32_t)size_bytes, .event = event};
     window->n++;
     window->n_waiting++;
     window->bytes += (int64_t)size_bytes;
@@ -77,7 +79,8 @@ static window_slot_t *find(const window_t *window, slice_t id)
 
 static void drop_front(window_t *window)
 {
-    while (window->n && !slot_at(window, window->first)->event) {
+    while (window->n && !slot_at(window, window->first)->event &&
+           !slot_at(window, window->first)->held) {
         window->first++;
         window->n--;
     }
@@ -85,17 +88,27 @@ static void drop_front(window_t *window)
         window_release(window); /* 64 partitions that are idle should cost nothing */
 }
 
-void *window_take(window_t *window, slice_t id)
+void *window_take(window_t *window, slice_t id, bool hold)
 {
     window_slot_t *slot = find(window, id);
     if (!slot || !slot->event)
         return NULL;
     void *event = slot->event;
     slot->event = NULL;
+    slot->held = hold;
     window->n_waiting--;
     window->bytes -= slot->size_bytes;
     drop_front(window);
     return event;
+}
+
+void window_let_go(window_t *window, slice_t id)
+{
+    window_slot_t *slot = find(window, id);
+    if (!slot || !slot->held)
+        return;
+    slot->held = false;
+    drop_front(window);
 }
 
 const ulid_t *window_oldest(const window_t *window)

@@ -29,10 +29,11 @@ bool window_fits(const window_t *window, const window_limits_t *limits, size_t s
 bool window_is_low(const window_t *window, const window_limits_t *limits);
 /* id is above every one before it. */
 void window_push(window_t *window, const ulid_t *id, void *event, size_t size_bytes);
-/* The event with this id becomes receipted, and the receipted ones at the front go. NULL: it is
- * not there or receipted already. */
-void *window_take(window_t *window, slice_t id);
-/* The oldest without a receipt, NULL when there is none. */
+/* The event with this id becomes receipted, and the receipted ones at the front go. hold: this one
+ * stays at its place until window_let_go. NULL: it is not there or receipted already. */
+void *window_take(window_t *window, slice_t id, bool hold);
+void window_let_go(window_t *window, slice_t id);
+/* The oldest without a receipt or held, NULL when there is none. */
 const ulid_t *window_oldest(const window_t *window);
 
 #endif

@@ -294,7 +294,7 @@ static void a_tail_has_its_partition_and_no_receipts(void **state)
     partition = object_partition(f->commit->entries[1].object);
     assert_int_not_equal(partition, object_partition(f->commit->entries[0].object));
     commit_clear(f->commit);
-    commit_add_receipt(f->commit, 4, RECEIPT_UNMATCHED);
+    commit_add_receipt(f->commit, &(stored_receipt_t){.seq = 4, .receipt = RECEIPT_UNMATCHED});
     commit_seal(f->commit);
     (void)commit(f);
     assert_rows(f, 3, 2, "4:2: 5:0: ", false);
@@ -359,7 +359,9 @@ static void receipts_under_way_are_found(void **state)
     fixture_t *f = *state;
     assert_int_equal(commit_find_receipt(f->commit, 1), RECEIPT_NONE);
     for (int64_t seq = 100; seq > 0; seq -= 3)
-        commit_add_receipt(f->commit, seq, seq % 2 ? RECEIPT_MATCHED : RECEIPT_UNMATCHED);
+        commit_add_receipt(f->commit, &(stored_receipt_t){.seq = seq,
+                                                          .receipt = seq % 2 ? RECEIPT_MATCHED
+                                                                             : RECEIPT_UNMATCHED});
     for (int64_t seq = 1; seq <= 100; seq++)
         assert_int_equal(commit_find_receipt(f->commit, seq), seq % 3 != 1 ? RECEIPT_NONE
                                                               : seq % 2    ? RECEIPT_MATCHED

@@ -74,8 +74,8 @@ static void assert_sends(fixture_t *f, const char *expected)
 static void receipt(fixture_t *f, int64_t seq)
 {
     outgoing_event_t event;
-    assert_true(
-        outgoing_receipt(f->outgoing, 5, slice_of(f->events[seq].id.text), f->now_ms, &event));
+    assert_true(outgoing_receipt(f->outgoing, 5, slice_of(f->events[seq].id.text), false, f->now_ms,
+                                 &event));
     assert_int_equal(event.seq, seq);
 }
 
@@ -164,6 +164,46 @@ static void low_water_is_the_oldest_without_receipt(void **state)
     add(f, 2);
     assert_true(outgoing_next(f->outgoing, 0, &message));
     assert_string_equal(message.low_water.text, f->events[2].id.text);
+}
+
+static void low_water_waits_for_what_is_held(void **state)
+{
+    fixture_t *f = *state;
+    outgoing_message_t message;
+    outgoing_event_t event;
+    for (int i = 0; i < 3; i++)
+        add(f, i);
+    assert_sends(f, "a1b2c3");
+    assert_true(
+        outgoing_receipt(f->outgoing, 5, slice_of(f->events[1].id.text), true, f->now_ms, &event));
+    receipt(f, 2);
+    add(f, 3);
+    assert_true(outgoing_next(f->outgoing, 0, &message));
+    assert_string_equal(message.low_water.text, f->events[1].id.text);
+    outgoing_let_go(f->outgoing, 5, &f->events[1].id, f->now_ms);
+    add(f, 4);
+    assert_true(outgoing_next(f->outgoing, 0, &message));
+    assert_string_equal(message.low_water.text, f->events[3].id.text);
+}
+
+/* Nothing waits for a receipt any more, but the partition is not empty before it is let go. */
+static void a_held_event_is_announced_when_it_is_let_go(void **state)
+{
+    fixture_t *f = *state;
+    outgoing_message_t message;
+    outgoing_event_t event;
+    for (; f->now_ms < 40000; f->now_ms += 1000)
+        assert_sends(f, ""); /* the announcements of the start */
+    add(f, 0);
+    assert_sends(f, "a1");
+    assert_true(
+        outgoing_receipt(f->outgoing, 5, slice_of(f->events[1].id.text), true, f->now_ms, &event));
+    assert_int_equal(outgoing_due_ms(f->outgoing, f->now_ms), -1);
+    f->now_ms += 10000;
+    outgoing_let_go(f->outgoing, 5, &f->events[1].id, f->now_ms);
+    assert_int_equal(outgoing_due_ms(f->outgoing, f->now_ms), f->now_ms + 1000);
+    assert_true(outgoing_next(f->outgoing, f->now_ms + 1000, &message));
+    assert_true(strcmp(message.low_water.text, f->events[1].id.text) > 0);
 }
 
 static void an_empty_partition_tells_low_water_a_few_times(void **state)
@@ -259,13 +299,17 @@ static void nonsense_receipts(void **state)
     outgoing_event_t event;
     add(f, 0);
     assert_sends(f, "a1");
-    assert_false(outgoing_receipt(f->outgoing, 64, slice_of(f->events[1].id.text), 0, &event));
-    assert_false(outgoing_receipt(f->outgoing, -1, slice_of(f->events[1].id.text), 0, &event));
-    assert_false(outgoing_receipt(f->outgoing, 4, slice_of(f->events[1].id.text), 0, &event));
-    assert_false(outgoing_receipt(f->outgoing, 5, SLICE("x"), 0, &event));
-    assert_false(outgoing_receipt(f->outgoing, 5, (slice_t){0}, 0, &event));
+    assert_false(
+        outgoing_receipt(f->outgoing, 64, slice_of(f->events[1].id.text), false, 0, &event));
+    assert_false(
+        outgoing_receipt(f->outgoing, -1, slice_of(f->events[1].id.text), false, 0, &event));
+    assert_false(
+        outgoing_receipt(f->outgoing, 4, slice_of(f->events[1].id.text), false, 0, &event));
+    assert_false(outgoing_receipt(f->outgoing, 5, SLICE("x"), false, 0, &event));
+    assert_false(outgoing_receipt(f->outgoing, 5, (slice_t){0}, false, 0, &event));
     receipt(f, 1);
-    assert_false(outgoing_receipt(f->outgoing, 5, slice_of(f->events[1].id.text), 0, &event));
+    assert_false(
+        outgoing_receipt(f->outgoing, 5, slice_of(f->events[1].id.text), false, 0, &event));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -279,6 +323,8 @@ int main(void)
         TEST(a_silent_partition_is_only_probed),
         TEST(a_lost_connection_makes_everything_due),
         TEST(low_water_is_the_oldest_without_receipt),
+        TEST(low_water_waits_for_what_is_held),
+        TEST(a_held_event_is_announced_when_it_is_let_go),
         TEST(an_empty_partition_tells_low_water_a_few_times),
         TEST(what_does_not_fit_waits_on_disk),
         TEST(a_refill_may_be_ahead_of_add),

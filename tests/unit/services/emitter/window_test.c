@@ -34,7 +34,7 @@ static void push(fixture_t *f, size_t size)
 
 static bool take(fixture_t *f, size_t i)
 {
-    void *event = window_take(&f->window, slice_of(f->pushed[i].text));
+    void *event = window_take(&f->window, slice_of(f->pushed[i].text), false);
     assert_true(!event || event == &f->pushed[i]);
     return event;
 }
@@ -82,10 +82,32 @@ static void a_receipt_counts_once(void **state)
     push(f, 1);
     assert_true(take(f, 1));
     assert_false(take(f, 1));
-    assert_null(window_take(&f->window, SLICE("00000000000000000000000000")));
-    assert_null(window_take(&f->window, SLICE("short")));
+    assert_null(window_take(&f->window, SLICE("00000000000000000000000000"), false));
+    assert_null(window_take(&f->window, SLICE("short"), false));
     assert_true(take(f, 0));
     assert_false(take(f, 0));
+}
+
+static void a_held_one_stays_until_it_is_let_go(void **state)
+{
+    fixture_t *f = *state;
+    for (int i = 0; i < 3; i++)
+        push(f, 60);
+    slice_t first = slice_of(f->pushed[0].text);
+    assert_ptr_equal(window_take(&f->window, first, true), &f->pushed[0]);
+    assert_null(window_take(&f->window, first, true));
+    assert_true(take(f, 1));
+    assert_string_equal(window_oldest(&f->window)->text, f->pushed[0].text);
+    assert_int_equal(f->window.n, 3);
+    assert_int_equal(f->window.bytes, 60); /* it is a place, not memory of an event */
+    window_let_go(&f->window, slice_of(f->pushed[2].text)); /* not held: no receipt */
+    window_let_go(&f->window, SLICE("00000000000000000000000000"));
+    assert_int_equal(f->window.n, 3);
+    window_let_go(&f->window, first);
+    assert_string_equal(window_oldest(&f->window)->text, f->pushed[2].text);
+    window_let_go(&f->window, first);
+    assert_true(take(f, 2));
+    assert_null(window_oldest(&f->window));
 }
 
 static void it_goes_round(void **state)
@@ -108,6 +130,7 @@ int main(void)
         TEST(bytes_are_those_without_receipt),
         TEST(one_event_fits_always),
         TEST(a_receipt_counts_once),
+        TEST(a_held_one_stays_until_it_is_let_go),
         TEST(it_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
