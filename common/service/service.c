@@ -20,6 +20,7 @@ enum {
     EXIT_TRY_LATER = 75,
     EXIT_CONFIG = 78,
     DRAIN_ASK_MS = 20,
+    SAME_SIGNAL_MS = 300, /* a supervisor that dies signals once per thread of its own */
     QUESTION_BYTES_MAX = 64 << 10,
     WHY_BYTES = 160,
 };
@@ -37,7 +38,7 @@ struct service_t {
     char node[64];
     int signal_fd;
     state_t state;
-    int64_t drain_until_ms;
+    int64_t drain_since_ms, drain_until_ms;
     bool failed; /* service_fail() was called */
 };
 
@@ -127,7 +128,8 @@ static void drain(service_t *service)
     int64_t deadline_ms = config_int(service->config, "provisor", "stop_deadline");
     log_line(&service->log, LEVEL_INFO, "event=draining deadline_ms=%lld", (long long)deadline_ms);
     service->state = DRAINING;
-    service->drain_until_ms = clk_mono_ms() + deadline_ms;
+    service->drain_since_ms = clk_mono_ms();
+    service->drain_until_ms = service->drain_since_ms + deadline_ms;
     if (service->spec->drain)
         service->spec->drain(service->self);
     zloop_timer(service->loop, DRAIN_ASK_MS, 0, on_drain_timer, service);
@@ -170,7 +172,8 @@ static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
             reload(service);
         else if (info.ssi_signo != SIGHUP && service->state == RUNNING)
             drain(service);
-        else if (info.ssi_signo != SIGHUP)
+        else if (info.ssi_signo != SIGHUP &&
+                 clk_mono_ms() - service->drain_since_ms >= SAME_SIGNAL_MS)
             end_loop(service);
     }
     return 0;

@@ -394,6 +394,13 @@ static void a_drain_ends_at_its_deadline(void **state)
     expect_in("err", "level=warn service=router event=drain_deadline");
 }
 
+static bool has_ended(const place_t *place)
+{
+    siginfo_t info = {0};
+    assert_int_equal(waitid(P_PID, (id_t)place->pid, &info, WEXITED | WNOWAIT | WNOHANG), 0);
+    return info.si_pid != 0;
+}
+
 static void a_second_signal_ends_it_at_once(void **state)
 {
     place_t *place = *state;
@@ -402,7 +409,25 @@ static void a_second_signal_ends_it_at_once(void **state)
     assert_int_equal(stat_of(place, "drains"), 0);
     kill(place->pid, SIGTERM);
     wait_for_line("event=draining");
+    int64_t until_ms = clk_mono_ms() + DEADLINE_MS;
+    while (!has_ended(place) && clk_mono_ms() < until_ms) {
+        kill(place->pid, SIGTERM);
+        usleep(20000);
+    }
+    expect_stopped(place);
+}
+
+static void signals_that_come_together_are_one(void **state)
+{
+    place_t *place = *state;
+    setenv("SMALL_BUSY", "1", 1);
+    serve(place, "");
+    assert_int_equal(stat_of(place, "drains"), 0);
     kill(place->pid, SIGTERM);
+    wait_for_line("event=draining");
+    kill(place->pid, SIGTERM);
+    AUTO(json_tree) finish = ask(place, "{\"op\":\"finish\"}"); /* it is still there */
+    assert_int_equal(json_get_int(finish, "drains", 0), 1);
     expect_stopped(place);
 }
 
@@ -483,6 +508,7 @@ int main(int argc, char **argv)
         TEST(sigint_and_the_question_drain_too),
         TEST(a_drain_ends_at_its_deadline),
         TEST(a_second_signal_ends_it_at_once),
+        TEST(signals_that_come_together_are_one),
         TEST(sighup_reloads),
         TEST(a_failure_ends_it_as_a_crash_would),
         TEST(a_crash_point_kills),
