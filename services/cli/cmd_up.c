@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
@@ -19,7 +20,7 @@
 
 /* Downstream first: what a stage connects to is there when it starts. */
 static const char *const stages[] = {"auditor", "deliverer", "router", "emitter"};
-enum { STAGES = 4, PING_MS = 200 };
+enum { STAGES = 4, PING_MS = 200, STOP_SPARE_MS = 2000 };
 
 typedef struct {
     cli_t *cli;
@@ -31,8 +32,9 @@ typedef struct {
     bool announced;
 } up_t;
 
-/* The folder's lock; the descriptor is kept until the end. */
-static int take_lock(const cli_t *cli, int *ret_fd)
+/* The folder's lock; the descriptor is kept until the end. ret_killed: who held it before and did
+ * not end in order (the file still names it), 0: nobody. */
+static int take_lock(const cli_t *cli, int *ret_fd, int *ret_killed)
 {
     char path[4096], pid[32] = "";
     const char *data = config_data(cli_config(cli));
@@ -42,15 +44,17 @@ static int take_lock(const cli_t *cli, int *ret_fd)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return cli_fail(cli, EXIT_FAILED, "cannot open %s: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t size = read(fd, pid, sizeof pid - 1);
+    bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    ssize_t size = pread(fd, pid, sizeof pid - 1, 0);
+    if (!locked) {
         close(fd);
         return cli_fail(cli, 75,
                         "another provisor up (pid %.*s) runs in %s; stop it or choose "
                         "another --data",
                         size > 0 ? (int)strcspn(pid, "\n") : 1, size > 0 ? pid : "?", data);
     }
-    int size = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+    *ret_killed = atoi(pid);
+    size = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
     if (ftruncate(fd, 0) != 0 || write(fd, pid, (size_t)size) != size)
         log_line(&(log_t){"up", LEVEL_INFO}, LEVEL_WARN, "event=lock_text_failed path=%s", path);
     *ret_fd = fd;
@@ -149,27 +153,40 @@ static int supervise(up_t *self, int signals)
     }
 }
 
+static int run_stages(up_t *self, int killed)
+{
+    const config_t *config = cli_config(self->cli);
+    int64_t stop_ms = config_int(config, "provisor", "stop_deadline") + STOP_SPARE_MS;
+    AUTO_FD signals = open_signals();
+    AUTO(supervisor)
+    supervisor = supervisor_new(&self->log, config_int(config, "up", "memory_max"));
+    self->supervisor = supervisor;
+    int code = add_stages(self);
+    if (code != EXIT_OK)
+        return code;
+    if (killed)
+        supervisor_wait_for_remains(supervisor, killed, stop_ms);
+    supervisor_start(supervisor);
+    code = supervise(self, signals);
+    log_line(&self->log, LEVEL_INFO, "event=stopping exit_code=%d", code);
+    supervisor_stop(supervisor, stop_ms);
+    log_line(&self->log, LEVEL_INFO, "event=stopped");
+    return code;
+}
+
 static int up_run(cli_t *cli)
 {
-    const config_t *config = cli_config(cli);
     AUTO_FD lock = -1;
+    int killed = 0;
     up_t self = {
         .cli = cli, .log = {"up", LEVEL_INFO}
     };
-    int code = take_lock(cli, &lock);
+    int code = take_lock(cli, &lock, &killed);
     if (code != EXIT_OK)
         return code;
-    AUTO_FD signals = open_signals();
-    AUTO(supervisor) supervisor = supervisor_new(&self.log, config_int(config, "up", "memory_max"));
-    self.supervisor = supervisor;
-    code = add_stages(&self);
-    if (code != EXIT_OK)
-        return code;
-    supervisor_start(supervisor);
-    code = supervise(&self, signals);
-    log_line(&self.log, LEVEL_INFO, "event=stopping exit_code=%d", code);
-    supervisor_stop(supervisor, config_int(config, "provisor", "stop_deadline") + 2000);
-    log_line(&self.log, LEVEL_INFO, "event=stopped");
+    code = run_stages(&self, killed);
+    if (ftruncate(lock, 0) != 0) /* nothing of it runs any more; the next one may be told less */
+        log_line(&self.log, LEVEL_WARN, "event=lock_text_failed error=\"%s\"", strerror(errno));
     return code;
 }
 

@@ -14,13 +14,15 @@
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 
-enum { STAGES_MAX = 8, BACKOFF_MAX_MS = 5000, STEADY_MS = 10000 };
+enum { STAGES_MAX = 8, BACKOFF_MAX_MS = 5000, STEADY_MS = 10000, REMAINS_RETRY_MS = 250 };
+enum { EXIT_USAGE = 64, EXIT_IN_USE = 75, EXIT_CONFIG = 78 };
 
 typedef struct {
     const char *name;
     char *const *argv;
     pid_t pid; /* 0: not running */
     bool was_up;
+    bool told;                      /* that it waits for what an earlier supervisor left */
     int64_t started_ms, restart_ms; /* monotonic; restart_ms 0: no restart waits */
     int64_t backoff_ms;
 } stage_t;
@@ -28,6 +30,8 @@ typedef struct {
 struct supervisor_t {
     const log_t *log;
     int64_t data_max_bytes;
+    int remains_pid;         /* of an earlier supervisor that was killed */
+    int64_t remains_till_ms; /* monotonic: its stages are gone by then; 0: there was none */
     stage_t stages[STAGES_MAX];
     size_t n;
 };
@@ -111,7 +115,31 @@ static void plan_restart(supervisor_t *self, stage_t *stage, int status)
 static bool cannot_start(const stage_t *stage, int status)
 {
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-    return !stage->was_up && (code == 64 || code == 75 || code == 78);
+    return !stage->was_up && (code == EXIT_USAGE || code == EXIT_IN_USE || code == EXIT_CONFIG);
+}
+
+/* Is what it wants held by stages that an earlier supervisor left? They go by themselves. */
+static bool meets_remains(supervisor_t *self, stage_t *stage, int status)
+{
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_IN_USE ||
+        clk_mono_ms() >= self->remains_till_ms)
+        return false;
+    stage->restart_ms = clk_mono_ms() + REMAINS_RETRY_MS;
+    if (!stage->told)
+        log_line(
+            self->log, LEVEL_WARN,
+            "event=stage_waits stage=%s for=\"stages of the provisor up with pid %d, which was "
+            "killed: they are still stopping\" retry_ms=%d at_most_ms=%lld",
+            stage->name, self->remains_pid, REMAINS_RETRY_MS,
+            (long long)(self->remains_till_ms - clk_mono_ms()));
+    stage->told = true;
+    return true;
+}
+
+void supervisor_wait_for_remains(supervisor_t *self, int pid, int64_t for_ms)
+{
+    self->remains_pid = pid;
+    self->remains_till_ms = clk_mono_ms() + for_ms;
 }
 
 int supervisor_reap(supervisor_t *self)
@@ -124,6 +152,8 @@ int supervisor_reap(supervisor_t *self)
             if (stage->pid != pid)
                 continue;
             stage->pid = 0;
+            if (meets_remains(self, stage, status))
+                continue;
             if (cannot_start(stage, status))
                 result = WEXITSTATUS(status);
             else

@@ -25,6 +25,9 @@ void supervisor_destroy(supervisor_t **supervisor);
  */
 void supervisor_add(supervisor_t *supervisor, const char *name, char *const *argv);
 void supervisor_start(supervisor_t *supervisor);
+/* For for_ms from now, a stage that ends with 75 (store or port in use) is started again: the
+ * stages of the supervisor with that pid, which was killed, are still stopping. */
+void supervisor_wait_for_remains(supervisor_t *supervisor, int pid, int64_t for_ms);
 /* Takes the ends of children. Returns 0, or the exit code of a stage that cannot start (64, 75, 78)
  * and was never up: then nothing is restarted and the caller stops. */
 int supervisor_reap(supervisor_t *supervisor);
