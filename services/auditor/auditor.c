@@ -125,7 +125,7 @@ static int on_tick(zloop_t *loop, int timer, void *self)
     auditor_t *auditor = self;
     int64_t mono_ms = clk_mono_ms();
     auditor->ticks++;
-    announcer_tick(auditor->announcer, auditor->marks, mono_ms);
+    announcer_tick(auditor->announcer, mono_ms);
     stream_tick(auditor->stream, history_tail(auditor->history), mono_ms);
     history_tick(auditor->history);
     replayer_tick(auditor->replayer);
@@ -205,7 +205,7 @@ static result_t open_publishers(auditor_t *auditor, fault_t *fault)
     result_t r = bind_one(auditor, "marks", &options, &socket, fault);
     if (r != RESULT_OK)
         return r;
-    auditor->announcer = announcer_new(loop, &socket);
+    auditor->announcer = announcer_new(loop, &socket, auditor->marks);
     options.hwm = STREAM_HWM;
     r = bind_one(auditor, "stream", &options, &socket, fault);
     if (r == RESULT_OK)

@@ -170,7 +170,7 @@ result_t marks_offer(marks_t *marks, const audit_t *audit, int64_t wall_ms, int6
         verdict.take = audit->count - repeated;
         stage->accepted += verdict.take;
     }
-    stage->collect |= verdict.take > 0 || verdict.lost > 0;
+    stage->collect |= audit->count > 0 || verdict.lost > 0;
     *ret_verdict = verdict;
     return RESULT_OK;
 }
@@ -247,6 +247,13 @@ void marks_each(const marks_t *marks, int64_t since_mono_ms, marks_fn *call, voi
 {
     for (size_t i = 0; i < marks->n_stages; i++)
         if (marks->stages[i]->row.heard_mono_ms >= since_mono_ms)
+            call(owner, &marks->stages[i]->row);
+}
+
+void marks_of_node(const marks_t *marks, slice_t node, marks_fn *call, void *owner)
+{
+    for (size_t i = 0; i < marks->n_stages; i++)
+        if (slice_is(node, marks->stages[i]->row.node))
             call(owner, &marks->stages[i]->row);
 }
 

@@ -63,7 +63,8 @@ result_t marks_offer(marks_t *marks, const audit_t *audit, int64_t wall_ms, int6
 /* Is the durable record new? It counts as taken from then on. */
 bool marks_take_origin(marks_node_t *node, int64_t origin);
 
-/* What was accepted since the last call: the state that holds when the batch is committed. Ends
+/* What came since the last call: the state that holds when the batch is committed. Boots of which
+ * only repeated records came are there too, because they have not heard what is committed. Ends
  * with marks_rows_release. */
 void marks_collect(marks_t *marks, marks_rows_t *ret_rows);
 void marks_committed(marks_t *marks, const marks_rows_t *rows);
@@ -75,6 +76,8 @@ void marks_rows_release(marks_rows_t *rows);
 /* Committed marks of the boots heard since since_mono_ms. */
 typedef void marks_fn(void *owner, const marks_row_t *row);
 void marks_each(const marks_t *marks, int64_t since_mono_ms, marks_fn *call, void *owner);
+/* Committed marks of all boots of the node that are known. */
+void marks_of_node(const marks_t *marks, slice_t node, marks_fn *call, void *owner);
 /* Was a stage of this kind heard since then? */
 bool marks_heard(const marks_t *marks, const char *service, int64_t since_mono_ms);
 

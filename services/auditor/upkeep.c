@@ -35,6 +35,8 @@ static result_t index_step(step_t *step)
     char path[PATH_MAX];
     db_t *db = NULL;
     segment_path(step->dir, step->segment.span.first_id, path);
+    if (access(path, F_OK) != 0) /* taken away by hand: opening it would make it anew */
+        return RESULT_NOT_FOUND;
     result_t r = db_open(path, DB_WRITE, &db, &step->fault);
     if (r == RESULT_OK)
         r = segment_index_step(db, &step->fault);
