@@ -33,8 +33,12 @@ def deliverer(tmp_path):
 @pytest.fixture
 def https(certificates, handler):
     """https("good", client_ca=None, respond=...) -> a Handler with that certificate."""
-    def make(name, client_ca=None, **kwargs):
+    def make(name, client_ca=None, newest=None, **kwargs):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if newest:
+            context.set_ciphers("DEFAULT@SECLEVEL=0")  # else OpenSSL itself refuses the old ones
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = newest
         context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
         if client_ca:
             context.load_verify_locations(certificates / f"{client_ca}.pem")
@@ -81,6 +85,16 @@ def test_a_bad_certificate_fails_with_an_error_that_says_which(
     deliverer.send_some(1, [insecure])
     deliverer.wait_records("delivered", 1)
     assert h.count() == 1
+
+
+@pytest.mark.parametrize("newest, taken", [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)])
+def test_tls_before_1_2_is_refused(deliverer, https, certificates, newest, taken):
+    h = https("good", newest=newest)
+    id_ = add(deliverer, h.url, "--retry", "10ms", "--ca-file", str(certificates / "ca.pem"))
+    deliverer.send_some(1, [id_])
+    record = deliverer.wait_records("delivered" if taken else "exhausted", 1)[0]
+    assert taken or re.search("protocol|version", record["error"]), record["error"]
+    assert h.count() == taken
 
 
 def test_a_client_certificate_is_shown(deliverer, https, certificates):

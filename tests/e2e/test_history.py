@@ -1,0 +1,97 @@
+"""History with the real auditor: sealing, retention, replay jobs over a kill, questions."""
+
+import os
+import subprocess
+
+from provisor import BIN, event, wait_until
+
+
+def segments(pipeline):
+    return sorted((pipeline.data / "history").glob("segment-*.db"))
+
+
+def exhausted(pipeline, handler, count):
+    """count deliveries that were given up, and the handler, which answers 200 from now on."""
+    answer = [404]
+    h = handler(respond=lambda r: answer[0])
+    id_ = pipeline.add_handler(h.url, "--retry", "none")
+    with pipeline.core() as core:
+        ids = core.accept([event(object_id=n, data={"n": n}) for n in range(count)])
+    wait_until(lambda: len(pipeline.records(["delivery.exhausted"])) == count, what=f"{count} given up")
+    answer[0] = 200
+    return h, id_, ids
+
+
+def test_segments_are_sealed_and_searched(make_pipeline, handler):
+    pipeline = make_pipeline(env={"PROVISOR_AUDITOR_SEGMENT_ATTEMPTS": "100"})
+    h = handler()
+    pipeline.add_handler(h.url)
+    with pipeline.core() as core:
+        core.accept([event(object_id=n % 50, data={"n": n}) for n in range(1000)])
+    wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == 1000, what="history")
+    assert len(segments(pipeline)) >= 3  # a commit is never divided
+    wait_until(lambda: pipeline["auditor"].control("stats")["stats"]["sealing"] == 0, what="sealed")
+    rows = pipeline.cli_json("log", "--object", "7", "--limit", "1000")
+    assert len(rows) == 20
+    assert [r["audit_id"] for r in rows] == sorted(r["audit_id"] for r in rows)
+    ids = [r["audit_id"] for r in pipeline.records()]
+    assert ids == list(range(1, len(ids) + 1))
+
+
+def test_retention_removes_whole_segments_and_ids_go_on(make_pipeline, handler):
+    pipeline = make_pipeline(env={"PROVISOR_AUDITOR_SEGMENT_ATTEMPTS": "100",
+                                  "PROVISOR_AUDITOR_RETENTION_AGE": "3s"})
+    h = handler()
+    pipeline.add_handler(h.url)
+    with pipeline.core() as core:
+        core.accept([event(object_id=n) for n in range(1000)])
+        h.wait(1000)
+        first = segments(pipeline)[0]
+        wait_until(lambda: not first.exists(), timeout=60, what="the oldest segment removed")
+        answer = pipeline.question({"from": 1, "to": 1 << 60, "topics": []})
+        assert answer["oldest"] > 1
+        event_id = core.push(event(object_id=5))["id"]
+    record = wait_until(lambda: [r for r in pipeline.records(["delivery.delivered"]) if r["event_id"] == event_id],
+                        what="the newest delivery")[0]
+    assert record["audit_id"] > 1000
+    assert pipeline.cli("show", event_id).returncode == 0
+
+
+def test_a_replay_goes_on_after_a_kill_of_the_auditor(pipeline, handler):
+    h, id_, ids = exhausted(pipeline, handler, 300)
+    at = h.count()
+    watch = subprocess.Popen([BIN / "provisor", "replay", "--handler", str(id_), "--rate", "100",
+                              "--data", pipeline.data], env={**os.environ, **pipeline.env},
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    h.wait(at + 50)
+    pipeline["auditor"].kill().wait()
+    watch.kill()
+    watch.communicate()
+    pipeline["auditor"].start()
+    pipeline.wait_ready()
+    h.wait(at + 300, timeout=60)
+    job = pipeline.question({"op": "replay_jobs"})["jobs"][0]["job"]
+    assert "done: 300 of 300 sent" in pipeline.cli("replay", "--job", str(job)).stdout
+    replayed = [r["headers"]["webhook-id"] for r in h.requests[at:]]
+    assert sorted(replayed) == sorted(ids), "each once"
+    took = h.requests[-1]["at"] - h.requests[at]["at"]
+    assert took > 2, "100 a second"
+
+
+def test_a_replay_can_be_cancelled(pipeline, handler):
+    h, id_, _ = exhausted(pipeline, handler, 200)
+    at = h.count()
+    job = pipeline.question({"op": "replay", "handler_id": id_, "rate": 10})["job"]
+    h.wait(at + 3)
+    done = pipeline.cli("replay", "--job", str(job), "--cancel", check=False)
+    assert "cancelled:" in done.stdout
+    assert h.count() < at + 150
+
+
+def test_malformed_questions_get_an_answer(pipeline):
+    for question in ({}, {"op": "frob"}, {"op": "log", "limit": "many"}, {"from": "a"}, {"op": "event"},
+                     {"op": "event", "event_id": "nonsense"}, {"op": "replay_status", "job": 99},
+                     {"op": "replay"}, [1, 2], "text"):
+        answer = pipeline.question(question)
+        assert answer["ok"] is False and answer["error"], question
+    assert pipeline.question({"from": 1, "to": 2})["ok"]
