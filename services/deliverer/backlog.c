@@ -99,6 +99,22 @@ result_t backlog_failing(backlog_t *backlog, backlog_on_failing *on_failing, voi
     return end_rows(r);
 }
 
+result_t backlog_cancels(backlog_t *backlog, backlog_on_cancel *on_cancel, void *owner)
+{
+    result_t r;
+    db_stmt_t *stmt = db_stmt(
+        backlog->db, "SELECT id, handler_id, object, first_seq, last_seq FROM cancels ORDER BY id");
+    while ((r = db_step(stmt)) == RESULT_OK) {
+        queue_cancel_t cancel = {.id = db_int(stmt, 0),
+                                 .handler_id = db_int(stmt, 1),
+                                 .object = (uint64_t)db_int(stmt, 2),
+                                 .first_seq = db_int(stmt, 3),
+                                 .last_seq = db_int(stmt, 4)};
+        on_cancel(owner, &cancel);
+    }
+    return end_rows(r);
+}
+
 /* event_seq, handler_id, object, attempts, first_ms, due_ms from column 0 on */
 static queue_delivery_t delivery_of(db_stmt_t *stmt)
 {

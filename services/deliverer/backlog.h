@@ -33,6 +33,9 @@ result_t backlog_known(backlog_t *backlog, slice_t node, int partition, slice_t 
 typedef void(backlog_on_failing)(void *owner, int64_t handler_id, int64_t since_ms);
 result_t backlog_failing(backlog_t *backlog, backlog_on_failing *on_failing,
                          void *owner) MUST_CHECK;
+typedef void(backlog_on_cancel)(void *owner, const queue_cancel_t *cancel);
+/* Oldest first. */
+result_t backlog_cancels(backlog_t *backlog, backlog_on_cancel *on_cancel, void *owner) MUST_CHECK;
 /* Each lane with its head and how many it has. */
 typedef void(backlog_on_lane)(void *owner, const queue_delivery_t *head, int64_t count);
 result_t backlog_lanes(backlog_t *backlog, backlog_on_lane *on_lane, void *owner) MUST_CHECK;

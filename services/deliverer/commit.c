@@ -42,6 +42,7 @@ void commit_destroy(commit_t **commit, cache_t *cache)
     free((*commit)->outcomes);
     free((*commit)->low_waters);
     free((*commit)->failing);
+    free((*commit)->cancels);
     buf_release(&(*commit)->records);
     free(TAKE(*commit));
 }
@@ -49,7 +50,7 @@ void commit_destroy(commit_t **commit, cache_t *cache)
 bool commit_empty(const commit_t *commit)
 {
     return !commit->n_events && !commit->n_outcomes && !commit->n_low_waters &&
-           !commit->n_failing && !commit->settle_seq && !commit->test_boot;
+           !commit->n_failing && !commit->n_cancels && !commit->settle_seq && !commit->test_boot;
 }
 
 void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int partition,
@@ -142,6 +143,16 @@ void commit_failing(commit_t *commit, int64_t handler_id, int64_t since_ms)
     *ADD(commit, failing, n_failing, failing_capacity) = (commit_failing_t){handler_id, since_ms};
 }
 
+void commit_cancel(commit_t *commit, const queue_cancel_t *cancel)
+{
+    *ADD(commit, cancels, n_cancels, cancels_capacity) = (commit_cancel_t){*cancel, false};
+}
+
+void commit_cancel_done(commit_t *commit, int64_t id)
+{
+    *ADD(commit, cancels, n_cancels, cancels_capacity) = (commit_cancel_t){{.id = id}, true};
+}
+
 void commit_seal(commit_t *commit)
 {
     for (size_t i = 0; i < commit->n_events; i++) {
@@ -185,6 +196,15 @@ static result_t apply_outcomes(const commit_t *commit, db_t *db)
     return r;
 }
 
+static result_t apply_cancels(const commit_t *commit, db_t *db)
+{
+    result_t r = RESULT_OK;
+    for (size_t i = 0; i < commit->n_cancels && r == RESULT_OK; i++)
+        r = commit->cancels[i].done ? queue_end_cancel(db, commit->cancels[i].cancel.id)
+                                    : queue_put_cancel(db, &commit->cancels[i].cancel);
+    return r;
+}
+
 static result_t apply_rest(const commit_t *commit, db_t *db)
 {
     result_t r = RESULT_OK;
@@ -195,6 +215,8 @@ static result_t apply_rest(const commit_t *commit, db_t *db)
     }
     for (size_t i = 0; i < commit->n_failing && r == RESULT_OK; i++)
         r = queue_set_failing(db, commit->failing[i].handler_id, commit->failing[i].since_ms);
+    if (r == RESULT_OK)
+        r = apply_cancels(commit, db);
     if (commit->settle_seq && r == RESULT_OK)
         r = queue_settle_outbox(db, commit->settle_seq);
     if (commit->test_boot && r == RESULT_OK)

@@ -54,6 +54,11 @@ typedef struct {
 } commit_failing_t;
 
 typedef struct {
+    queue_cancel_t cancel;
+    bool done; /* carried out: its row goes; only the id counts */
+} commit_cancel_t;
+
+typedef struct {
     commit_event_t *events;
     size_t n_events, events_capacity;
     queue_delivery_t *deliveries; /* handler_id 0: it has its final outcome */
@@ -64,6 +69,8 @@ typedef struct {
     size_t n_low_waters, low_waters_capacity;
     commit_failing_t *failing;
     size_t n_failing, failing_capacity;
+    commit_cancel_t *cancels;
+    size_t n_cancels, cancels_capacity;
     buf_t records;
     int64_t settle_seq; /* the auditor has the outbox up to here; 0: nothing new */
     int64_t test_boot;  /* not 0: a test write */
@@ -89,6 +96,8 @@ slice_t commit_record(const commit_t *commit, const commit_outcome_t *outcome);
 void commit_low_water(commit_t *commit, slice_t node, int partition, const ulid_t *from,
                       const ulid_t *to);
 void commit_failing(commit_t *commit, int64_t handler_id, int64_t since_ms);
+void commit_cancel(commit_t *commit, const queue_cancel_t *cancel);
+void commit_cancel_done(commit_t *commit, int64_t id);
 
 void commit_seal(commit_t *commit);
 result_t commit_apply(const commit_t *commit, db_t *db) MUST_CHECK;

@@ -6,10 +6,12 @@
 #include "services/deliverer/cancel.h"
 #include "services/deliverer/ended.h"
 #include "services/deliverer/locate.h"
+#include "services/deliverer/storage.h"
 
 enum {
     OLDEST_ROWS = 20000, /* looked at per handler and question; the next one goes on from there */
     KINDS_MAX = 64,
+    COMMIT_WAIT_MS = 2000, /* the loop stands still meanwhile */
 };
 
 static void write_oldest(deliverer_t *d, roster_handler_t *handler, json_writer_t *w)
@@ -227,7 +229,7 @@ static int64_t cancel_one(deliverer_t *d, const scope_t *scope)
     const queue_delivery_t *row = &scope->delivery;
     cancel_one_t one = {d, scope};
     if (busy_find(d->busy, row->seq, row->handler_id, &flight)) {
-        ((flight_t *)flight)->cancel = CANCEL_OPERATOR;
+        cancel_flight(d->cancel, flight);
         return 1;
     }
     (void)lanes_drop(d->lanes, row->handler_id, row->object, row->seq, clk_mono_ms());
@@ -252,6 +254,17 @@ static int64_t cancel_objects(deliverer_t *d, const scope_t *scope)
     return count;
 }
 
+/* What was answered holds over a crash. */
+static result_t commit_cancels(deliverer_t *d, fault_t *fault)
+{
+    result_t r = storage_wait(d, COMMIT_WAIT_MS);
+    if (r == RESULT_OK)
+        return r;
+    return fault_set(fault, r,
+                     "the queue cannot be written now, so nothing is certain to be "
+                     "cancelled; see `provisor status` and try again");
+}
+
 static result_t op_cancel(void *self, const json_tree_t *question, json_writer_t *w, fault_t *fault)
 {
     deliverer_t *d = self;
@@ -270,7 +283,7 @@ static result_t op_cancel(void *self, const json_tree_t *question, json_writer_t
     }
     json_key_int(w, "count", count);
     deliverer_turn(d);
-    return RESULT_OK;
+    return count ? commit_cancels(d, fault) : RESULT_OK;
 }
 
 static result_t op_retry(void *self, const json_tree_t *question, json_writer_t *w, fault_t *fault)

@@ -187,7 +187,9 @@ static result_t start(deliverer_t *d, fault_t *fault)
     if (r != RESULT_OK)
         return r;
     outbox_set_audit(d->outbox, d->audit);
-    r = outbox_pump(d->outbox);
+    r = cancel_load(d->cancel);
+    if (r == RESULT_OK)
+        r = outbox_pump(d->outbox);
     if (r != RESULT_OK)
         return fault_set(fault, r, "queue.db cannot be read: %s", backlog_error(d->backlog));
     log_line(d->log, LEVEL_INFO, "event=queue_loaded pending=%lld known=%zu outbox=%lld",

@@ -40,7 +40,14 @@ static const char *const migrations[] = {
 
     "CREATE TABLE outbox (seq ${key}, record BLOB NOT NULL);"
 
-    "CREATE TABLE failing (handler_id ${key}, since_ms BIGINT NOT NULL);",
+    "CREATE TABLE failing (handler_id ${key}, since_ms BIGINT NOT NULL);"
+
+    "CREATE TABLE cancels ("       /* asked for by an operator and not carried out yet */
+    " id ${key},"
+    " handler_id BIGINT NOT NULL,"
+    " object BIGINT NOT NULL,"     /* lane key; 0: all of the handler */
+    " first_seq BIGINT NOT NULL,"
+    " last_seq BIGINT NOT NULL);",
     NULL,
 };
 /* clang-format on */
@@ -277,6 +284,27 @@ result_t queue_set_failing(db_t *db, int64_t handler_id, int64_t since_ms)
     db_bind_int(stmt, 1, handler_id);
     if (since_ms)
         db_bind_int(stmt, 2, since_ms);
+    return db_run(stmt);
+}
+
+result_t queue_put_cancel(db_t *db, const queue_cancel_t *cancel)
+{
+    db_stmt_t *stmt =
+        db_stmt(db, "INSERT INTO cancels (id, handler_id, object, first_seq, last_seq)"
+                    " VALUES ($1, $2, $3, $4, $5)"
+                    " ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq");
+    db_bind_int(stmt, 1, cancel->id);
+    db_bind_int(stmt, 2, cancel->handler_id);
+    db_bind_int(stmt, 3, (int64_t)cancel->object);
+    db_bind_int(stmt, 4, cancel->first_seq);
+    db_bind_int(stmt, 5, cancel->last_seq);
+    return db_run(stmt);
+}
+
+result_t queue_end_cancel(db_t *db, int64_t id)
+{
+    db_stmt_t *stmt = db_stmt(db, "DELETE FROM cancels WHERE id = $1");
+    db_bind_int(stmt, 1, id);
     return db_run(stmt);
 }
 

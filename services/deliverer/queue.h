@@ -59,6 +59,18 @@ result_t queue_set_outbox_last(db_t *db, int64_t seq) MUST_CHECK;
 
 /* Since when the handler has only failed; 0: it has not. */
 result_t queue_set_failing(db_t *db, int64_t handler_id, int64_t since_ms) MUST_CHECK;
+
+/* Pending deliveries that an operator cancelled: the row stays until each has its outcome. */
+typedef struct {
+    int64_t id;
+    int64_t handler_id;
+    uint64_t object; /* lane key; 0: all of the handler */
+    int64_t first_seq, last_seq;
+} queue_cancel_t;
+
+/* Replaces last_seq when it is there. */
+result_t queue_put_cancel(db_t *db, const queue_cancel_t *cancel) MUST_CHECK;
+result_t queue_end_cancel(db_t *db, int64_t id) MUST_CHECK;
 /* Changes something, so that its commit shows that the store can be written. */
 result_t queue_test_write(db_t *db, int64_t boot) MUST_CHECK;
 

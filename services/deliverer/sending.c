@@ -237,13 +237,26 @@ size_t sending_in_flight(const sending_t *sending)
     return sending->n;
 }
 
+static bool flies_for(const flight_t *flight, int64_t handler_id, const uint64_t *object)
+{
+    return flight->delivery.handler_id == handler_id &&
+           (!object || flight->delivery.object == *object);
+}
+
 void sending_cancel(sending_t *sending, int64_t handler_id, const uint64_t *object,
                     const char *reason)
 {
     for (flight_t *flight = sending->first; flight; flight = flight->after)
-        if (flight->delivery.handler_id == handler_id &&
-            (!object || flight->delivery.object == *object))
+        if (flies_for(flight, handler_id, object))
             flight->cancel = reason;
+}
+
+bool sending_cancelling(const sending_t *sending, int64_t handler_id, const uint64_t *object)
+{
+    for (const flight_t *flight = sending->first; flight; flight = flight->after)
+        if (flight->cancel && flies_for(flight, handler_id, object))
+            return true;
+    return false;
 }
 
 void sending_done(void *owner, void *tag, const exchange_result_t *result)

@@ -30,6 +30,8 @@ size_t sending_in_flight(const sending_t *sending);
  * reason is a constant. */
 void sending_cancel(sending_t *sending, int64_t handler_id, const uint64_t *object,
                     const char *reason);
+/* Is anything of that in flight still? */
+bool sending_cancelling(const sending_t *sending, int64_t handler_id, const uint64_t *object);
 /* The done call of http and script: owner is the deliverer, tag the flight. */
 exchange_done_fn sending_done;
 

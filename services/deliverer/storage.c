@@ -101,6 +101,19 @@ void storage_submit(deliverer_t *d)
     writer_submit(d->writer, d->running);
 }
 
+result_t storage_wait(deliverer_t *d, int64_t timeout_ms)
+{
+    if (!d->open || d->full || d->failed)
+        return RESULT_AGAIN;
+    storage_submit(d);
+    bool behind = !commit_empty(d->next); /* the writer has the batch before it */
+    result_t r = writer_wait(d->writer, timeout_ms);
+    if (r != RESULT_OK || !behind)
+        return r;
+    storage_submit(d);
+    return writer_wait(d->writer, timeout_ms);
+}
+
 bool storage_idle(const deliverer_t *d)
 {
     return !d->running && commit_empty(d->next);

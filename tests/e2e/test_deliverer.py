@@ -498,6 +498,56 @@ def test_what_is_in_flight_when_cancelled_gets_no_other_attempt(make, handler):
     assert h.count() == 1
 
 
+@pytest.mark.parametrize("which", ["handler", "object", "delivery", "in flight"])
+def test_what_was_answered_as_cancelled_stays_so_over_a_crash(make, handler, which):
+    d, gate = make(WINDOW="1"), Gate(500)
+    h = handler(respond=gate)
+    id_ = d.add_handler(h.url, "--retry", "1h")
+    ids = sum((d.send_some(500, [id_], objects=1) for _ in range(12)), [])
+    d.wait_receipts(ids)
+    h.wait(1)  # the first one is in flight
+    members, count = {"handler": ({"handler_id": id_}, 6000),
+                      "object": ({"handler_id": id_, "object_id": 0}, 6000),
+                      "delivery": ({"delivery_id": f"{ids[7]}-{id_}"}, 1),
+                      "in flight": ({"delivery_id": f"{ids[0]}-{id_}"}, 1)}[which]
+    assert d.control("cancel", **members) == {"ok": True, "count": count}
+    d.kill()
+    gate.status = 200
+    gate.opened.set()
+    if count > 1:  # and once more in the middle of it
+        d.start(wait=False, PROVISOR_CRASH="writer.before_commit:2")
+        d.died()
+        assert d.rows("deliveries") > 0
+    d.start()
+    more = d.send_some(3, [id_], objects=1)
+    records = d.wait_records("cancelled", count)
+    d.wait_records("delivered", 6003 - count)
+    assert {r["reason"] for r in records} == {"operator"} and len(d.of("cancelled")) == count
+    assert {r["event_id"] for r in d.of("delivered")} == set(ids + more) - {r["event_id"] for r in records}
+    wait_until(lambda: d.rows("cancels") == 0, what="nothing left to cancel")
+
+
+def test_a_cancellation_ends_at_what_comes_later_also_when_numbers_are_given_again(make, handler):
+    d, gate = make(WINDOW="1"), Gate(500)
+    h = handler(respond=gate)
+    id_ = d.add_handler(h.url, "--retry", "1h")
+    ids = d.send_some(10, [id_], objects=1)
+    h.wait(1)
+    assert d.control("cancel", handler_id=id_)["count"] == 10  # one of them in flight: not over
+    d.wait_records("cancelled", 9)
+    d.send([], [], low_water=d.ids(1)[0])
+    wait_until(lambda: d.rows("events") == 1, what="ids forgotten")  # the number of the last is free
+    d.kill()
+    d.start(wait=False, PROVISOR_CRASH="writer.before_commit:2")
+    d.died()
+    d.start()
+    gate.status = 200
+    gate.opened.set()
+    d.send_some(9, [id_], objects=1)
+    d.wait_records("delivered", 9)
+    assert [r["event_id"] for r in d.wait_records("cancelled", 10)].count(ids[0]) == 1
+
+
 def test_a_drain_waits_for_what_is_in_flight(make, handler):
     d, gate = make(), Gate()
     h = handler(respond=gate)

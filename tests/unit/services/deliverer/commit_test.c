@@ -202,6 +202,24 @@ static void low_water_of_one_batch_is_one_step(void **state)
     assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 0);
 }
 
+static void a_cancellation_has_a_row_until_it_is_carried_out(void **state)
+{
+    world_t *world = *state;
+    queue_cancel_t one = {.id = 1, .handler_id = 3, .object = 9, .first_seq = 2, .last_seq = 8};
+    queue_cancel_t two = {.id = 2, .handler_id = 3, .last_seq = 9};
+    commit_cancel(world->commit, &one);
+    commit_cancel(world->commit, &two);
+    assert_false(commit_empty(world->commit));
+    apply(world);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM cancels"), 2);
+    one.last_seq = 5;
+    commit_cancel(world->commit, &one);
+    commit_cancel_done(world->commit, 2);
+    apply(world);
+    assert_int_equal(number(world, "SELECT last_seq FROM cancels"), 5);
+    assert_int_equal(number(world, "SELECT first_seq + handler_id * 10 FROM cancels"), 32);
+}
+
 int main(void)
 {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -213,6 +231,7 @@ int main(void)
         test(a_delivery_that_custody_never_made_has_only_a_record),
         test(records_keep_their_order_and_numbers),
         test(low_water_of_one_batch_is_one_step),
+        test(a_cancellation_has_a_row_until_it_is_carried_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
