@@ -3,6 +3,7 @@ the shim in each process, recording handlers, history as it grows."""
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -126,7 +127,9 @@ class Rig:
         for name, stage in self.pipeline.stages.items():
             control = folder / f"{name}.switches"
             self.switches[name] = disk.Switches(control)
-            stage.env.update(LD_PRELOAD=str(shim), PROVISOR_FAULT_CONTROL=str(control))
+            stage.env.update(LD_PRELOAD=str(shim), PROVISOR_FAULT_CONTROL=str(control),
+                             ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") +
+                             ":verify_asan_link_order=0")
             if plan.power_cut:
                 stage.env["PROVISOR_FAULT_UNDO"] = str(self.undo)
         self.recorder = self.proxy = None
