@@ -39,6 +39,7 @@ void lanes_destroy(lanes_t **lanes)
 void lanes_set_global_max(lanes_t *lanes, int global_max)
 {
     lanes->global_max = global_max > 1 ? global_max : 1;
+    turns_set_window_max(&lanes->turns, lanes->global_max > 1 ? lanes->global_max / 2 : 1);
 }
 
 static void hold_changed(lanes_t *lanes, turns_handler_t *handler)

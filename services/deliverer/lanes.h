@@ -2,7 +2,8 @@
  *
  * A delivery is (event, handler). Per handler and object there is a lane: its deliveries start in
  * the order of seq, and the next starts only after the one before has its final outcome (P4).
- * Per handler: a window of requests in flight, a rate limit, a circuit (breaker.h). One global
+ * Per handler: a window of requests in flight (at most half of the global bound, so that none takes
+ * all of it), a rate limit, a circuit (breaker.h). One global
  * bound, shared in turn by the handlers that are ready; a handler whose last requests timed out
  * holds one slot.
  *

@@ -1,12 +1,14 @@
 #include "services/deliverer/turns.h"
 #include "common/base/mem.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 void turns_init(turns_t *turns, const slab_t *lanes)
 {
-    *turns = (turns_t){.lanes = lanes, .timers = heap_new(), .now_ms = INT64_MIN};
+    *turns =
+        (turns_t){.lanes = lanes, .timers = heap_new(), .now_ms = INT64_MIN, .window_max = INT_MAX};
 }
 
 void turns_release(turns_t *turns)
@@ -66,9 +68,12 @@ turns_handler_t *turns_find_or_add(turns_t *turns, int64_t handler_id)
     return handler;
 }
 
-static int window_of(const turns_handler_t *handler)
+static int window_of(const turns_t *turns, const turns_handler_t *handler)
 {
-    return handler->slow || handler->settings.window < 1 ? 1 : handler->settings.window;
+    if (handler->slow || handler->settings.window < 1)
+        return 1;
+    return handler->settings.window < turns->window_max ? handler->settings.window
+                                                        : turns->window_max;
 }
 
 static int64_t later(int64_t a_ms, int64_t b_ms)
@@ -81,7 +86,7 @@ static int64_t later(int64_t a_ms, int64_t b_ms)
 static int64_t handler_due(const turns_t *turns, const turns_handler_t *handler)
 {
     int64_t due_ms = INT64_MIN;
-    if (handler->settings.paused || handler->in_flight >= window_of(handler))
+    if (handler->settings.paused || handler->in_flight >= window_of(turns, handler))
         return INT64_MAX;
     if (handler->ready.count == 0) {
         if (handler->retries.count == 0)
@@ -141,6 +146,13 @@ void turns_place(turns_t *turns, turns_handler_t *handler)
         heap_push(turns->timers, &handler->timer, due_ms);
 }
 
+void turns_set_window_max(turns_t *turns, int window_max)
+{
+    turns->window_max = window_max;
+    for (uint32_t i = 0; i < turns->count; i++)
+        turns_place(turns, turns->handlers[i]);
+}
+
 turns_handler_t *turns_next(turns_t *turns)
 {
     heap_node_t *node;
@@ -165,6 +177,6 @@ int64_t turns_due_ms(const turns_t *turns)
 bool turns_could_start(const turns_t *turns, const turns_handler_t *handler)
 {
     return !handler->settings.paused && handler->breaker.state == BREAKER_CLOSED &&
-           handler->in_flight + (int64_t)handler->ready.count < window_of(handler) &&
+           handler->in_flight + (int64_t)handler->ready.count < window_of(turns, handler) &&
            rate_room(&handler->rate, turns->now_ms) > (int64_t)handler->ready.count;
 }

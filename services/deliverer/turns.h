@@ -44,6 +44,7 @@ typedef struct {
     turns_handler_t *first, *last; /* ring */
     heap_t *timers;
     int64_t now_ms; /* the last that anybody told */
+    int window_max; /* however wide a handler's own window is */
 } turns_t;
 
 void turns_init(turns_t *turns, const slab_t *lanes);
@@ -57,6 +58,8 @@ static inline turns_handler_t *turns_at(const turns_t *turns, uint32_t index)
     return turns->handlers[index];
 }
 
+/* No handler has more in flight than this; all are placed again. From 1. */
+void turns_set_window_max(turns_t *turns, int window_max);
 /* To be called after anything about the handler changed: it stands where it belongs again. */
 void turns_place(turns_t *turns, turns_handler_t *handler);
 /* Takes the handler whose turn it is out of the ring; turns_place puts it back at the end. NULL: no

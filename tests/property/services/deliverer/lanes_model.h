@@ -78,9 +78,12 @@ static inline void model_remove(model_t *model, row_t *row)
     *row = model->rows[--model->n_rows];
 }
 
-static inline int model_window(const model_handler_t *handler)
+static inline int model_window(const model_t *model, const model_handler_t *handler)
 {
-    return handler->slow ? 1 : handler->settings.window;
+    int half = model->global_max > 1 ? model->global_max / 2 : 1;
+    if (handler->slow)
+        return 1;
+    return handler->settings.window < half ? handler->settings.window : half;
 }
 
 /* When the retried row is old enough to be set aside. */
@@ -114,7 +117,7 @@ static inline int64_t model_must_start_ms(const model_t *model, const row_t *row
     const model_handler_t *handler = &model->handlers[row->handler];
     int64_t at_ms = row->due_ms;
     if (row->in_flight || !row->held || handler->settings.paused ||
-        handler->in_flight >= model_window(handler) || model->in_flight >= model->global_max)
+        handler->in_flight >= model_window(model, handler) || model->in_flight >= model->global_max)
         return MODEL_NEVER_MS;
     for (int i = 0; i < model->n_rows; i++) {
         const row_t *other = &model->rows[i];
@@ -168,7 +171,7 @@ static inline bool model_could_start(const model_t *model, int handler_index, ui
         waiting += row->handler == handler_index && !row->in_flight;
     }
     return !handler->settings.paused && handler->breaker.state == BREAKER_CLOSED &&
-           handler->in_flight + waiting < model_window(handler) &&
+           handler->in_flight + waiting < model_window(model, handler) &&
            rate_room(&handler->rate, model->now_ms) > waiting;
 }
 
@@ -189,7 +192,7 @@ static inline void model_check_start(model_t *model, const row_t *row)
     assert_false(row->in_flight);
     assert_true(row->held);
     assert_false(handler->settings.paused);
-    assert_true(handler->in_flight < model_window(handler));
+    assert_true(handler->in_flight < model_window(model, handler));
     assert_true(model->in_flight < model->global_max);
     assert_true(row->due_ms <= model->now_ms || row->may_be_due);
     for (int i = 0; i < model->n_rows; i++) {

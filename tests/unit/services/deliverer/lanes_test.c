@@ -65,6 +65,34 @@ static void handlers_share_the_global_bound_in_turn(void **state)
     close_world(&world);
 }
 
+/* P8: whatever its window is. */
+static void one_handler_never_holds_more_than_half_of_the_global_bound(void **state)
+{
+    const struct {
+        int global_max, takes;
+    } cases[] = {
+        {12, 6 },
+        {5,  2 },
+        {1,  1 },
+        {90, 40}, /* its own window */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world_t world;
+        lanes_handler_t wide = usual;
+        open_world(&world);
+        wide.window = 40;
+        set_handler(&world, 1, wide);
+        for (uint64_t object = 1; object <= 50; object++)
+            add(&world, 1, object, (int64_t)object, 0);
+        lanes_set_global_max(world.lanes, cases[i].global_max);
+        assert_int_equal(count_takes(&world, 0), cases[i].takes);
+        lanes_set_global_max(world.lanes, 100); /* a reload: what waited may go */
+        assert_int_equal(count_takes(&world, 0), 40 - cases[i].takes);
+        close_world(&world);
+    }
+}
+
 static void a_rate_is_a_bucket_that_costs_no_turn_when_empty(void **state)
 {
     world_t world;
@@ -265,6 +293,7 @@ int main(void)
         cmocka_unit_test(one_object_goes_in_order_one_at_a_time),
         cmocka_unit_test(objects_and_handlers_do_not_wait_for_each_other),
         cmocka_unit_test(handlers_share_the_global_bound_in_turn),
+        cmocka_unit_test(one_handler_never_holds_more_than_half_of_the_global_bound),
         cmocka_unit_test(a_rate_is_a_bucket_that_costs_no_turn_when_empty),
         cmocka_unit_test(new_lanes_and_retries_take_turns),
         cmocka_unit_test(after_a_timeout_a_handler_holds_one_slot),
