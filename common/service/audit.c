@@ -14,11 +14,13 @@ enum {
     MESSAGE_BYTES = 256 << 10,
     REPEAT_MS = 1000,
     SILENCE_MS = 3000,
-    HWM = 2 * WINDOW_RECORDS, /* messages; a window and a repetition of it always fit */
+    MESSAGES = 64,      /* on their way */
+    HWM = 4 * MESSAGES, /* what is on its way and repetitions of it fit */
     MARKS_HWM = 1000,
     SUBSCRIPTION_BYTES_MAX = 1 << 10,
     MARK_BYTES_MAX = 64 << 10,
-    IDLE_MS = 900,        /* a little less than the auditor's beat */
+    IDLE_MS = 900, /* a little less than the auditor's beat */
+    STATS_MS = 10000,
     STOP_LINGER_MS = 500, /* the last records still leave */
     BURST = 1000,         /* messages read in one turn of the loop */
     OVERRUN = 2,          /* windows of durable records that were added without room: a bug */
@@ -30,13 +32,14 @@ struct audit_publisher_t {
     audit_calls_t calls;
     void *owner;
     audit_window_t *window;
-    zsock_t *records;        /* XPUB, so that a subscription is seen and a full pipe is told */
+    zsock_t *records;        /* XPUB, so that a subscription is seen */
     endpoint_peers_t *marks; /* SUB */
     int added_fd;            /* eventfd: something was added in this turn of the loop */
     bool added;              /* added_fd is raised */
     int timer;               /* for audit_window_tick(); -1: none runs */
     bool was_full;           /* there was no room since on_room was last called */
     int64_t sent_ms;         /* when the last message left */
+    int64_t stats_ms;        /* when stage.stats was last added, or the start */
     int64_t dropped;         /* not told yet by stage.audit_dropped */
     int64_t dropped_total;
     buf_t scratch;
@@ -44,8 +47,9 @@ struct audit_publisher_t {
 
 /* ---- Sending ---------------------------------------------------------------------------- */
 
-/* False when the pipe is full. Once its first frame has a place, the whole message has. */
-static bool send_message(audit_publisher_t *audit, const audit_message_t *message)
+/* Never waits: a subscriber that does not read misses what does not fit into its pipe, which is no
+ * concern of the others. Should it be the auditor, its mark stands still and we go back. */
+static void send_message(audit_publisher_t *audit, const audit_message_t *message)
 {
     audit_t head = {
         .version = AUDIT_VERSION,
@@ -60,11 +64,9 @@ static bool send_message(audit_publisher_t *audit, const audit_message_t *messag
     buf_clear(&audit->scratch);
     codec_add(&audit_table, &head, &audit->scratch);
     void *socket = zsock_resolve(audit->records);
-    return zmq_send(socket, head.node.data, head.node.size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
-           zmq_send(socket, audit->scratch.data, audit->scratch.size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >=
-               0 &&
-           zmq_send(socket, buf_slice(&message->records).data, message->records.size,
-                    ZMQ_DONTWAIT) >= 0;
+    (void)zmq_send(socket, head.node.data, head.node.size, ZMQ_DONTWAIT | ZMQ_SNDMORE);
+    (void)zmq_send(socket, audit->scratch.data, audit->scratch.size, ZMQ_DONTWAIT | ZMQ_SNDMORE);
+    (void)zmq_send(socket, buf_slice(&message->records).data, message->records.size, ZMQ_DONTWAIT);
 }
 
 static void arm_timer(audit_publisher_t *audit);
@@ -72,11 +74,8 @@ static void arm_timer(audit_publisher_t *audit);
 static void flush(audit_publisher_t *audit)
 {
     audit_message_t message;
-    bool sent = true;
-    while (sent && audit_window_take(audit->window, clk_mono_ms(), &message)) {
-        sent = send_message(audit, &message);
-        if (!sent) /* the next beat, mark or addition tries again */
-            audit_window_untake(audit->window, &message);
+    while (audit_window_take(audit->window, clk_mono_ms(), &message)) {
+        send_message(audit, &message);
         buf_release(&message.records);
     }
     arm_timer(audit);
@@ -92,7 +91,7 @@ static void send_idle(audit_publisher_t *audit)
         .first = audit_window_last(audit->window) + 1,
         .oldest = audit_window_marked(audit->window) + 1,
     };
-    (void)send_message(audit, &idle); /* the next beat comes */
+    send_message(audit, &idle);
 }
 
 static int on_timer(zloop_t *loop, int timer, void *arg)
@@ -183,6 +182,21 @@ static void add_stage_record(audit_publisher_t *audit, const char *topic)
     (void)audit_add(audit, &record);
 }
 
+static void add_stats(audit_publisher_t *audit)
+{
+    if (!audit_alive(audit) || !audit_window_room(audit->window) ||
+        clk_mono_ms() - audit->stats_ms < STATS_MS)
+        return;
+    AUTO_BUF stats = {0};
+    json_writer_t w;
+    json_begin(&w, &stats);
+    service_stats(audit->service, &w);
+    record_t record = {
+        .topic = SLICE("stage.stats"), .at_ms = clk_wall_ms(), .stats = buf_slice(&stats)};
+    audit->stats_ms = clk_mono_ms();
+    (void)add(audit, &record);
+}
+
 /* ---- Hearing ---------------------------------------------------------------------------- */
 
 /* Another boot's marks, and numbers that were never given out, only say that the auditor lives. */
@@ -227,6 +241,7 @@ static int on_marks(zloop_t *loop, zsock_t *socket, void *arg)
     }
     tell_mark(audit, mark_before);
     tell_room(audit);
+    add_stats(audit);
     flush(audit);
     send_idle(audit);
     return 0;
@@ -266,7 +281,6 @@ static result_t open_sockets(audit_publisher_t *audit, const char *section, faul
     int on = 1;
     void *handle = zsock_resolve(audit->records);
     ENSURE(zmq_setsockopt(handle, ZMQ_XPUB_VERBOSER, &on, sizeof on) == 0);
-    ENSURE(zmq_setsockopt(handle, ZMQ_XPUB_NODROP, &on, sizeof on) == 0);
     r = endpoint_connect(
         service_loop(audit->service), config_text(config, section, "marks"),
         &(endpoint_options_t){.type = ZMQ_SUB, .hwm = MARKS_HWM, .max_msg_bytes = MARK_BYTES_MAX},
@@ -311,10 +325,12 @@ result_t audit_new(service_t *service, const char *section, const char *node,
         .calls = calls ? *calls : (audit_calls_t){0},
         .owner = owner,
         .timer = -1,
+        .stats_ms = clk_mono_ms(),
         .added_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
         .window = audit_window_new(&(audit_limits_t){.records_max = WINDOW_RECORDS,
                                                      .bytes_max = WINDOW_BYTES,
                                                      .message_bytes = MESSAGE_BYTES,
+                                                     .messages_max = MESSAGES,
                                                      .repeat_ms = REPEAT_MS,
                                                      .silence_ms = SILENCE_MS}),
     };

@@ -5,8 +5,11 @@
  * it is sent when it is added, and again when the auditor's subscription arrives or it is heard
  * after a silence; after 1 s without progress of the mark one message from there is repeated until
  * it rises (audit_window.h). While neither marks nor AUDIT_BEAT are heard (3 s) nothing is sent. A
- * burst of additions in one turn of the loop leaves as one message. A stage with nothing to send
- * answers a beat with a message of no records (count 0), so that the auditor knows that it lives.
+ * burst of additions in one turn of the loop leaves as one message. At most 64 messages are on
+ * their way, then what is added waits for the mark and leaves together. Subscribers that do not
+ * read miss messages and hold up nobody. A stage with nothing to send answers a beat with a message
+ * of no records (count 0), so that the auditor knows that it lives. Every 10 s while marks are
+ * heard it adds stage.stats.
  *
  * Two kinds of record. A durable one has a row behind it in the stage's store (origin > 0): the
  * stage adds it only while audit_room () says so, and when it stopped for lack of room it goes on

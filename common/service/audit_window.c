@@ -13,6 +13,8 @@ struct audit_window_t {
     size_t capacity; /* a power of two, at least last - mark */
     size_t bytes;    /* of the entries */
     int64_t mark, sent, last;
+    int64_t *ends; /* last numbers of the messages on their way: a ring of messages_max */
+    size_t ends_at, n_ends;
     int64_t progress_ms; /* when mark last rose, or the first record left after a pause */
     int64_t heard_ms;    /* last beat */
     int64_t repeated;
@@ -27,6 +29,7 @@ audit_window_t *audit_window_new(const audit_limits_t *limits)
     window->limits = *limits;
     window->capacity = 64;
     window->ring = mem_alloc(window->capacity * sizeof *window->ring);
+    window->ends = mem_alloc(limits->messages_max * sizeof *window->ends);
     return window;
 }
 
@@ -43,6 +46,7 @@ void audit_window_destroy(audit_window_t **window_p)
     for (int64_t n = window->mark + 1; n <= window->last; n++)
         free(entry(window, n)->data);
     free(window->ring);
+    free(window->ends);
     free(window);
     *window_p = NULL;
 }
@@ -77,6 +81,7 @@ static void go_back(audit_window_t *window, bool probing)
 {
     window->repeated += window->sent - window->mark;
     window->sent = window->mark;
+    window->n_ends = 0;
     window->probing = probing;
 }
 
@@ -105,6 +110,21 @@ void audit_window_beat(audit_window_t *window, int64_t now_ms)
     window->heard_ms = now_ms;
 }
 
+static void forget_ends(audit_window_t *window)
+{
+    while (window->n_ends > 0 && window->ends[window->ends_at] <= window->mark) {
+        window->ends_at = (window->ends_at + 1) % window->limits.messages_max;
+        window->n_ends--;
+    }
+}
+
+static void remember_end(audit_window_t *window)
+{
+    size_t at = (window->ends_at + window->n_ends) % window->limits.messages_max;
+    window->ends[at] = window->sent;
+    window->n_ends++;
+}
+
 bool audit_window_mark(audit_window_t *window, int64_t number, int64_t now_ms)
 {
     audit_window_beat(window, now_ms);
@@ -115,6 +135,7 @@ bool audit_window_mark(audit_window_t *window, int64_t number, int64_t now_ms)
         free(entry(window, n)->data);
     }
     window->mark = number;
+    forget_ends(window);
     if (window->sent < number)
         window->sent = number;
     window->progress_ms = now_ms;
@@ -131,7 +152,7 @@ bool audit_window_take(audit_window_t *window, int64_t now_ms, audit_message_t *
 {
     bool on_its_way = window->sent > window->mark;
     if (window->sent == window->last || (window->probing && on_its_way) ||
-        !audit_window_alive(window, now_ms))
+        window->n_ends == window->limits.messages_max || !audit_window_alive(window, now_ms))
         return false;
     if (!on_its_way)
         window->progress_ms = now_ms;
@@ -143,13 +164,9 @@ bool audit_window_take(audit_window_t *window, int64_t now_ms, audit_message_t *
     } while (window->sent < window->last &&
              message.records.size + entry(window, window->sent + 1)->size <=
                  window->limits.message_bytes);
+    remember_end(window);
     *ret_message = message;
     return true;
-}
-
-void audit_window_untake(audit_window_t *window, const audit_message_t *message)
-{
-    window->sent = message->first - 1;
 }
 
 int64_t audit_window_tick(audit_window_t *window, int64_t now_ms)

@@ -14,6 +14,7 @@ typedef struct {
     size_t records_max; /* kept; at 0 room there is none for one more */
     size_t bytes_max;
     size_t message_bytes; /* of one message's records; one record fits always */
+    size_t messages_max;  /* on their way; then what is added waits and leaves together */
     int64_t repeat_ms;
     int64_t silence_ms; /* without a beat for so long, nothing is sent */
 } audit_limits_t;
@@ -48,8 +49,6 @@ typedef struct {
 
 /* The next message to send now, counted as sent; false when there is none. */
 bool audit_window_take(audit_window_t *window, int64_t now_ms, audit_message_t *ret_message);
-/* The message that was just taken could not be sent: it is the next one again. */
-void audit_window_untake(audit_window_t *window, const audit_message_t *message);
 /* Goes back when it is time to. Returns in how many ms to call it again; -1: not before something
  * was taken. */
 int64_t audit_window_tick(audit_window_t *window, int64_t now_ms);

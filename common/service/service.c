@@ -74,6 +74,14 @@ const char *service_name(const service_t *service)
     return service->spec->name;
 }
 
+void service_stats(service_t *service, json_writer_t *w)
+{
+    json_open_object(w);
+    if (service->spec->stats)
+        service->spec->stats(service->self, w);
+    json_close_object(w);
+}
+
 static int on_end(zloop_t *loop, int timer, void *arg)
 {
     (void)loop;
@@ -230,10 +238,7 @@ static result_t answer_stats(void *arg, const json_tree_t *question, json_writer
     (void)fault;
     service_t *service = arg;
     json_key(w, "stats");
-    json_open_object(w);
-    if (service->spec->stats)
-        service->spec->stats(service->self, w);
-    json_close_object(w);
+    service_stats(service, w);
     return RESULT_OK;
 }
 

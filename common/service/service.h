@@ -65,6 +65,8 @@ int64_t service_boot(const service_t *service);
 /* The node id that ping answers with; audit_new () sets it. */
 void service_set_node(service_t *service, const char *node);
 const char *service_name(const service_t *service);
+/* The stats object, as the control socket answers it. */
+void service_stats(service_t *service, json_writer_t *w);
 /* Cannot go on (failed fsync, store corrupt): logs at error and ends the loop; exit code 70. */
 void service_fail(service_t *service, const char *format, ...) PRINTF_LIKE(2, 3);
 

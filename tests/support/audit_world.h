@@ -49,6 +49,14 @@ const char *service_name(const service_t *service)
     return "router";
 }
 
+void service_stats(service_t *service, json_writer_t *w)
+{
+    (void)service;
+    json_open_object(w);
+    json_key_int(w, "small", 1);
+    json_close_object(w);
+}
+
 void service_set_node(service_t *service, const char *node)
 {
     snprintf(service->node, sizeof service->node, "%s", node);

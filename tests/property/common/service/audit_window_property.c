@@ -13,6 +13,7 @@ enum {
     STEP_MS = 97,
     QUEUE = 4096,
     RECORDS_MAX = 50,
+    MESSAGES_MAX = 6,
 };
 
 typedef struct {
@@ -147,6 +148,7 @@ static void run(unsigned seed)
         .records_max = RECORDS_MAX,
         .bytes_max = 1 << 20,
         .message_bytes = 40,
+        .messages_max = MESSAGES_MAX,
         .repeat_ms = 1000,
         .silence_ms = 3000,
     };

@@ -185,16 +185,21 @@ static void on_room_add(void *owner)
         audit_add(world->audit, &(record_t){.topic = SLICE("x"), .at_ms = 1, .origin = 1});
 }
 
+/* The publisher anew, with other calls. */
+static void renew(world_t *world, const audit_calls_t *calls)
+{
+    fault_t fault = {""};
+    audit_destroy(&world->audit);
+    int64_t until_ms = clk_mono_ms() + DEADLINE_MS; /* the old listener closes on another thread */
+    while (audit_new(&world->service, "router", NODE, calls, world, &world->audit, &fault) ==
+           RESULT_LOCKED)
+        assert_true(clk_mono_ms() < until_ms);
+}
+
 static void room_is_told_each_time_that_it_was_filled(void **state)
 {
     world_t *world = *state;
-    fault_t fault = {""};
-    audit_destroy(&world->audit);
-    static const audit_calls_t calls = {NULL, on_room_add};
-    int64_t until_ms = clk_mono_ms() + DEADLINE_MS; /* the old listener closes on another thread */
-    while (audit_new(&world->service, "router", NODE, &calls, world, &world->audit, &fault) ==
-           RESULT_LOCKED)
-        assert_true(clk_mono_ms() < until_ms);
+    renew(world, &(audit_calls_t){NULL, on_room_add});
     add(world, 9999);
     assert_false(audit_room(world->audit));
     auditor_start(world);
@@ -262,6 +267,38 @@ static void the_last_record_still_leaves(void **state)
     assert_true(slice_is(record.topic, "stage.stopped"));
 }
 
+enum { ROUNDS = 25000, ROUND_BYTES = 4096 };
+
+/* One record after the other, each in a message of its own. */
+static void on_mark_add(void *owner, int64_t number)
+{
+    world_t *world = owner;
+    static const char body[ROUND_BYTES];
+    record_t record = {
+        .topic = SLICE("x"), .at_ms = 1, .body = {body, sizeof body}
+    };
+    if (number < ROUNDS)
+        audit_add(world->audit, &record);
+}
+
+static bool has_all_rounds(world_t *world)
+{
+    return world->have == ROUNDS;
+}
+
+static void a_subscriber_that_does_not_read_holds_up_nobody(void **state)
+{
+    world_t *world = *state;
+    renew(world, &(audit_calls_t){on_mark_add, NULL});
+    AUTO(zsock) standing = zsock_new(ZMQ_SUB);
+    zsock_set_rcvhwm(standing, 1);
+    zsock_set_rcvbuf(standing, 4096);
+    zsock_set_subscribe(standing, "");
+    assert_int_equal(zsock_connect(standing, "%s", world->audit_endpoint), 0);
+    auditor_start(world);
+    run_until(world, has_all_rounds);
+}
+
 static void stats_tell_the_state(void **state)
 {
     world_t *world = *state;
@@ -298,6 +335,7 @@ int main(void)
         TEST(marks_of_others_are_not_ours),
         TEST(an_idle_stage_answers_the_beat),
         TEST(the_last_record_still_leaves),
+        TEST(a_subscriber_that_does_not_read_holds_up_nobody),
         TEST(stats_tell_the_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

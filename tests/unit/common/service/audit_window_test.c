@@ -9,6 +9,7 @@ static const audit_limits_t limits = {
     .records_max = 5,
     .bytes_max = 100,
     .message_bytes = 10,
+    .messages_max = 5,
     .repeat_ms = REPEAT_MS,
     .silence_ms = SILENCE_MS,
 };
@@ -212,18 +213,28 @@ static void a_new_subscriber_gets_everything_unmarked(void **state)
     assert_true(audit_window_alive(window, 2));
 }
 
-static void what_could_not_be_sent_is_next_again(void **state)
+static void only_so_many_messages_are_on_their_way(void **state)
 {
     (void)state;
     AUTO(audit_window) window = alive_window(0);
-    audit_message_t message;
-    add(window, "aaaaaaaaa bbbbbbbbb");
-    assert_true(audit_window_take(window, 0, &message));
-    buf_release(&message.records);
-    assert_true(audit_window_take(window, 0, &message));
-    audit_window_untake(window, &message);
-    buf_release(&message.records);
-    expect_sent(window, 0, "2:bbbbbbbbb ");
+    static const char *const first[] = {"1:a ", "2:a ", "3:a ", "4:a ", "5:a "};
+    for (size_t i = 0; i < 5; i++) {
+        add(window, "a");
+        expect_sent(window, 0, first[i]);
+    }
+    add(window, "b c");
+    expect_sent(window, 0, "");
+    assert_true(audit_window_mark(window, 2, 0));
+    expect_sent(window, 0, "6:bc "); /* what waited leaves together */
+    add(window, "d");
+    expect_sent(window, 0, "8:d ");
+    add(window, "e");
+    expect_sent(window, 0, "");
+    assert_int_equal(audit_window_tick(window, 1000), REPEAT_MS);
+    expect_sent(window, 1000, "3:aaabcde ");
+    assert_true(audit_window_mark(window, 9, 1001));
+    add(window, "f");
+    expect_sent(window, 1001, "10:f ");
 }
 
 static void the_ring_grows_past_its_first_size(void **state)
@@ -265,7 +276,7 @@ int main(void)
         cmocka_unit_test(progress_restarts_the_clock),
         cmocka_unit_test(silence_stops_and_a_beat_starts_again),
         cmocka_unit_test(a_new_subscriber_gets_everything_unmarked),
-        cmocka_unit_test(what_could_not_be_sent_is_next_again),
+        cmocka_unit_test(only_so_many_messages_are_on_their_way),
         cmocka_unit_test(the_ring_grows_past_its_first_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
