@@ -3,34 +3,66 @@
 #include "services/cli/cmd.h"
 
 #include <czmq.h>
+#include <errno.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 
-enum { WINDOW = 256, ANSWER_TIMEOUT_MS = 30000, LINE_MAX_BYTES = 8 << 20 };
+enum { WINDOW = 256, ANSWER_TIMEOUT_MS = 30000 };
 
-/* Lines first_line .. first_line + n - 1 are sent and wait for their answers, in a ring. */
+typedef struct {
+    char *text;
+    size_t size;
+    int64_t number; /* in the input, from 1 */
+} line_t;
+
+/* Lines first .. first + n - 1 wait for their answers, in a ring. Each request carries its number
+ * in a frame of its own in front, which comes back with the answer: a DEALER connects again by
+ * itself, and an answer to a later request than the oldest one tells that the ones between were
+ * lost with the emitter. */
 typedef struct {
     cli_t *cli;
     FILE *input;
     zsock_t *socket;
-    char *lines[WINDOW];
-    int64_t first_line; /* number of the oldest unanswered line, from 1 */
+    line_t lines[WINDOW];
+    int64_t first; /* number of the oldest request without an answer, from 0 */
     size_t n;
     size_t n_sent; /* of the n, how many are with the emitter */
+    int64_t read;  /* lines of the input so far */
     bool end;      /* of the input */
     bool progress;
     int64_t accepted, duplicate, rejected;
     int64_t started_ms, shown_ms;
 } emit_t;
 
-static char *line_at(emit_t *self, size_t i)
+static line_t *line_at(emit_t *self, size_t i)
 {
-    return self->lines[(size_t)(self->first_line + (int64_t)i) % WINDOW];
+    return &self->lines[(size_t)(self->first + (int64_t)i) % WINDOW];
 }
 
-/* Reads ahead until the window is full; empty lines are skipped but counted as nothing. */
+static void say_rejected(const emit_t *self, int64_t line, const char *code, const char *path,
+                         const char *message)
+{
+    fprintf(stderr, "%sline %lld refused: %s at \"%s\": %s\n", self->progress ? "\r" : "",
+            (long long)line, code, path, message);
+}
+
+/* What the emitter would end the connection for is refused here. */
+static bool fits(emit_t *self, size_t size)
+{
+    char message[128];
+    int64_t max_bytes = config_int(cli_config(self->cli), "emitter", "request_max");
+    if ((int64_t)size <= max_bytes)
+        return true;
+    snprintf(message, sizeof message, "%zu bytes; emitter.request_max is %lld", size,
+             (long long)max_bytes);
+    say_rejected(self, self->read, "too_large", "", message);
+    self->rejected++;
+    return false;
+}
+
+/* Reads ahead until the window is full; empty lines are passed over. */
 static void read_lines(emit_t *self)
 {
     char *line = NULL;
@@ -41,24 +73,28 @@ static void read_lines(emit_t *self)
             self->end = true;
             break;
         }
+        self->read++;
         while (size > 0 && (line[size - 1] == '\n' || line[size - 1] == '\r'))
             line[--size] = 0;
-        if (size == 0)
+        if (size == 0 || !fits(self, (size_t)size))
             continue;
-        self->lines[(size_t)(self->first_line + (int64_t)self->n) % WINDOW] = mem_strdup(line);
-        self->n++;
+        *line_at(self, self->n++) =
+            (line_t){mem_strndup(line, (size_t)size), (size_t)size, self->read};
     }
     free(line);
 }
 
 static void send_lines(emit_t *self)
 {
-    while (self->n_sent < self->n) {
-        const char *line = line_at(self, self->n_sent);
-        if (zmq_send(zsock_resolve(self->socket), line, strlen(line), 0) < 0)
-            break; /* the send timeout: the emitter is not there; the answer's timeout will say so
-                    */
-        self->n_sent++;
+    void *socket = zsock_resolve(self->socket);
+    for (; self->n_sent < self->n; self->n_sent++) {
+        const line_t *line = line_at(self, self->n_sent);
+        int64_t number = self->first + (int64_t)self->n_sent;
+        /* the send timeout: the emitter is not there; the answer's timeout will say so */
+        if (zmq_send(socket, &number, sizeof number, ZMQ_SNDMORE) < 0 ||
+            zmq_send(socket, "", 0, ZMQ_SNDMORE) < 0 ||
+            zmq_send(socket, line->text, line->size, 0) < 0)
+            break;
     }
 }
 
@@ -74,14 +110,13 @@ static void show_progress(emit_t *self, bool last)
             (long long)self->rejected, (long long)rate, last ? "\n" : "");
 }
 
-static void say_rejected(const emit_t *self, const json_tree_t *answer)
+static void say_error(emit_t *self, const json_tree_t *answer)
 {
     const json_tree_t *error = json_get(answer, "error");
     const char *code = json_get_str(error, "code"), *message = json_get_str(error, "message");
     const char *path = json_get_str(error, "path");
-    fprintf(stderr, "%sline %lld refused: %s at \"%s\": %s\n", self->progress ? "\r" : "",
-            (long long)self->first_line, code ? code : "?", path ? path : "",
-            message ? message : "");
+    say_rejected(self, line_at(self, 0)->number, code ? code : "?", path ? path : "",
+                 message ? message : "");
 }
 
 /* One answer (or one of an array) counts; returns the milliseconds to wait when it is busy. */
@@ -96,19 +131,42 @@ static int64_t take_status(emit_t *self, const json_tree_t *answer)
         self->duplicate++;
     else {
         self->rejected++;
-        say_rejected(self, answer);
+        say_error(self, answer);
     }
     return 0;
+}
+
+/* The answer to the oldest request, NULL when that was lost or nothing came in time. */
+static zframe_t *receive(emit_t *self, int64_t number)
+{
+    AUTO(zmsg) msg = zmsg_recv(self->socket);
+    zframe_t *first = msg ? zmsg_first(msg) : NULL;
+    if (!first || zmsg_size(msg) != 3 || zframe_size(first) != sizeof number ||
+        memcmp(zframe_data(first), &number, sizeof number) != 0)
+        return NULL;
+    zframe_t *body = zmsg_last(msg);
+    zmsg_remove(msg, body);
+    return body;
+}
+
+static int lost(emit_t *self)
+{
+    int64_t line = line_at(self, 0)->number;
+    return cli_fail(self->cli, EXIT_UNAVAILABLE,
+                    "no answer from the emitter to line %lld; what stands before it is taken in, "
+                    "whether it and what follows are is unknown. Lines with an \"id\" may safely "
+                    "be sent again, from there on",
+                    (long long)line);
 }
 
 /* The emitter is busy: what was sent after this one is answered busy too; take those answers off,
  * wait, and send again from here. */
 static int wait_busy(emit_t *self, int64_t wait_ms)
 {
-    for (size_t left = self->n_sent - 1; left > 0; left--) {
-        zframe_t *frame = zframe_recv(self->socket);
+    for (size_t i = 1; i < self->n_sent; i++) {
+        zframe_t *frame = receive(self, self->first + (int64_t)i);
         if (!frame)
-            return EXIT_UNAVAILABLE;
+            return lost(self);
         zframe_destroy(&frame);
     }
     self->n_sent = 0;
@@ -120,21 +178,17 @@ static int wait_busy(emit_t *self, int64_t wait_ms)
 
 static void line_done(emit_t *self)
 {
-    free(line_at(self, 0));
-    self->first_line++;
+    free(line_at(self, 0)->text);
+    self->first++;
     self->n--;
     self->n_sent--;
 }
 
 static int take_answer(emit_t *self)
 {
-    zframe_t *frame = zframe_recv(self->socket);
+    zframe_t *frame = receive(self, self->first);
     if (!frame)
-        return cli_fail(self->cli, EXIT_UNAVAILABLE,
-                        "no answer from the emitter; the first %lld lines are taken in, whether "
-                        "line %lld and what follows are is unknown. Lines with an \"id\" may "
-                        "safely be sent again",
-                        (long long)(self->first_line - 1), (long long)self->first_line);
+        return lost(self);
     AUTO_BUF text = {0};
     buf_add(&text, zframe_data(frame), zframe_size(frame));
     zframe_destroy(&frame);
@@ -161,7 +215,9 @@ static int send_all(emit_t *self)
     for (;;) {
         read_lines(self);
         if (self->n == 0)
-            return EXIT_OK;
+            return ferror(self->input)
+                       ? cli_fail(self->cli, EXIT_FAILED, "cannot read: %s", strerror(errno))
+                       : EXIT_OK;
         send_lines(self);
         code = take_answer(self);
         if (code != EXIT_OK)
@@ -197,7 +253,7 @@ static int emit_run(cli_t *cli)
     FILE *input = !path || strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
     if (!input)
         return cli_fail(cli, EXIT_FAILED, "cannot read %s: %s", path, strerror(errno));
-    emit_t self = {.cli = cli, .input = input, .first_line = 1, .started_ms = clk_mono_ms()};
+    emit_t self = {.cli = cli, .input = input, .started_ms = clk_mono_ms()};
     self.progress = isatty(STDERR_FILENO) && !cli_json(cli);
     self.socket = zsock_new(ZMQ_DEALER);
     zsock_set_linger(self.socket, 0);
@@ -211,11 +267,8 @@ static int emit_run(cli_t *cli)
         code = send_all(&self);
     show_progress(&self, true);
     print_summary(&self);
-    while (self.n) {
-        free(line_at(&self, 0));
-        self.first_line++;
-        self.n--;
-    }
+    for (size_t i = 0; i < self.n; i++)
+        free(line_at(&self, i)->text);
     zsock_destroy(&self.socket);
     if (input != stdin)
         fclose(input);

@@ -36,6 +36,36 @@ def test_emit_names_the_line_that_was_refused(pipeline):
     assert done.stdout.startswith("2 accepted, 0 duplicate, 2 refused")
 
 
+def test_emit_refuses_what_cannot_be_sent_and_goes_on(pipeline, tmp_path):
+    good = json.dumps(event())
+    lines = tmp_path / "lines"
+    lines.write_text("\n".join([good, "", "x" * (9 << 20), good + "\0garbage", good]) + "\n")
+    done = pipeline.cli("emit", str(lines), check=False)
+    assert done.returncode == 1
+    assert "line 3 refused: too_large" in done.stderr
+    assert "line 4 refused: bad_json" in done.stderr
+    assert done.stdout.startswith("2 accepted, 0 duplicate, 2 refused")
+    folder = pipeline.cli("emit", str(tmp_path), check=False)
+    assert folder.returncode == 1 and "directory" in folder.stderr
+
+
+def test_emit_knows_what_was_lost_with_the_emitter(pipeline, tmp_path):
+    """The emitter dies with requests in hand and comes back: what emit says is taken in is taken in."""
+    lines = tmp_path / "lines"
+    lines.write_text("".join(json.dumps(event(object_id=n, id=f"key-{n}")) + "\n" for n in range(20000)))
+    process = subprocess.Popen([BIN / "provisor", "emit", lines, "--data", pipeline.data],
+                               env={**os.environ, **pipeline.env}, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: pipeline["emitter"].control("stats")["stats"]["accepted"] > 1000, what="the first ones")
+    pipeline["emitter"].kill().wait()
+    pipeline["emitter"].start()
+    _, said = process.communicate(timeout=90)
+    if process.returncode:  # it may have finished before
+        line = int(said.split("to line ")[1].split(";")[0])
+        with pipeline.core() as core:
+            answers = [core.push(event(object_id=n, id=f"key-{n}"))["status"] for n in range(line - 1)]
+        assert set(answers) == {"duplicate"}
+
+
 def test_handler_commands(pipeline, handler):
     h = handler()
     id_ = pipeline.add_handler(h.url, name="crm", event="clients.*")
