@@ -2,5 +2,6 @@
 
 const cli_command_t *const cli_commands[] = {
     cmd_up,  cmd_status, cmd_emit,   cmd_events, cmd_handler, cmd_handler_state,
-    cmd_log, cmd_show,   cmd_replay, cmd_cancel, cmd_config,  NULL,
+    cmd_log, cmd_show,   cmd_replay, cmd_cancel, cmd_drain,   cmd_config,
+    NULL,
 };

@@ -306,10 +306,31 @@ static result_t op_retry(void *self, const json_tree_t *question, json_writer_t 
     return RESULT_OK;
 }
 
+/* What is taken already leaves, nothing new comes; asked again and again it says what is left. Ids
+ * are left until their emitter has all receipts below them and says so with its low_water. */
+static result_t op_empty(void *self, const json_tree_t *question, json_writer_t *w, fault_t *fault)
+{
+    deliverer_t *d = self;
+    int64_t ids = (int64_t)custody_size(d->custody);
+    int64_t outbox = outbox_size(d->outbox);
+    (void)question;
+    (void)fault;
+    if (!d->emptying)
+        log_line(d->log, LEVEL_INFO, "event=emptying pending=%lld next=\"takes nothing new\"",
+                 (long long)d->pending);
+    d->emptying = true;
+    json_key_int(w, "pending", d->pending);
+    json_key_int(w, "ids", ids);
+    json_key_int(w, "outbox", outbox);
+    json_key_bool(w, "empty", !d->pending && !ids && !outbox && storage_idle(d));
+    return RESULT_OK;
+}
+
 const service_op_t control_ops[] = {
     {"handlers",   op_handlers  },
     {"deliveries", op_deliveries},
     {"cancel",     op_cancel    },
     {"retry",      op_retry     },
+    {"empty",      op_empty     },
     {NULL,         NULL         },
 };

@@ -156,6 +156,13 @@ custody_verdict_t custody_take(custody_t *custody, slice_t node, int partition, 
     return known->committed ? CUSTODY_KNOWN : CUSTODY_RUNNING;
 }
 
+bool custody_expects(custody_t *custody, slice_t node, int partition, const ulid_t *id)
+{
+    const source_t *source = find_source(custody, node, partition);
+    return source && (strcmp(id->text, source->low_water.text) < 0 ||
+                      place_of(source, id) < source->first + source->n);
+}
+
 void custody_committed(custody_t *custody, slice_t node, int partition, const ulid_t *id)
 {
     const source_t *source = find_source(custody, node, partition);

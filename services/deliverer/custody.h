@@ -34,6 +34,9 @@ bool custody_raise(custody_t *custody, slice_t node, int partition, const ulid_t
  * handlers. On return the same of the first copy, which fixed the set (false if BELOW). */
 custody_verdict_t custody_take(custody_t *custody, slice_t node, int partition, const ulid_t *id,
                                bool *unmatched);
+/* Is there an id at or above this one that was taken, or is it below low_water? Until all of those
+ * are taken low_water cannot pass the last one. */
+bool custody_expects(custody_t *custody, slice_t node, int partition, const ulid_t *id);
 /* Its commit is done. No effect on an id that low_water has passed meanwhile. */
 void custody_committed(custody_t *custody, slice_t node, int partition, const ulid_t *id);
 /* At the start: an id whose row is on disk. In order of ids this is fast. */

@@ -88,6 +88,7 @@ typedef struct {
     bool full;             /* the store's disk is full: nothing new starts */
     bool failed;           /* the process stops */
     bool draining;
+    bool emptying; /* takes nothing new into custody until it is restarted */
 } deliverer_t;
 
 extern const service_spec_t deliverer_spec;

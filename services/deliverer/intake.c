@@ -166,6 +166,8 @@ static void take_events(intake_t *intake)
         bool unmatched = in->n == 0;
         ulid_t id;
         ENSURE(ulid_parse(in->event.id, &id) == RESULT_OK);
+        if (d->emptying && !custody_expects(d->custody, batch->node, (int)batch->partition, &id))
+            continue; /* its emitter keeps it for whoever has the partition next */
         switch (custody_take(d->custody, batch->node, (int)batch->partition, &id, &unmatched)) {
         case CUSTODY_NEW:
             take_event(intake, in);
@@ -302,6 +304,8 @@ static const char *why_stopped(const intake_t *intake)
 
 const char *intake_stopped(const intake_t *intake)
 {
+    if (intake->deliverer->emptying)
+        return "provisor drain: takes nothing new until it is restarted";
     return intake->stopped;
 }
 

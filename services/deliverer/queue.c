@@ -80,8 +80,8 @@ static result_t check_lost(db_t *db, partitions_t lost, fault_t *fault)
         if (rows)
             return fault_set(fault, RESULT_INVALID,
                              "deliverer.partitions no longer has partition %d, but queue.db still "
-                             "holds %lld events of it; put it back, run `provisor drain`, then "
-                             "change the map",
+                             "holds %lld events of it; put it back, start, run `provisor "
+                             "drain`, then change the map",
                              p, (long long)rows);
     }
     return RESULT_OK;

@@ -3,13 +3,14 @@
 import json
 import os
 import random
+import sqlite3
 import threading
 import time
 
 import pytest
 
 from deliverer_peers import Deliverer, Emitter
-from provisor import wait_until
+from provisor import SLOW, wait_until
 
 
 @pytest.fixture
@@ -239,6 +240,36 @@ def test_killed_at_random_each_delivery_ends_once_and_in_order(make, handler):
             assert first == sorted(first)
 
 
+def test_emptying_takes_only_what_low_water_waits_for(make, handler):
+    d, gate = make(), Gate()
+    h = handler(respond=gate)
+    id_ = d.add_handler(h.url)
+    ids = d.ids(8)
+    events = [d.event(i, object_id=n, n=n) for n, i in enumerate(ids)]
+    d.send([events[2], events[5]], [id_])
+    d.wait_receipts([ids[2], ids[5]])
+    h.wait(2)
+    assert d.control("empty") == {"ok": True, "pending": 2, "ids": 2, "outbox": 0, "empty": False}
+    ping = d.control("ping")
+    assert not ping["ready"] and "drain" in ping["why"]
+    d.send(events, [id_], low_water=ids[0])  # all but those beyond the last one taken
+    d.wait_receipts(ids[:6])
+    d.send([d.event(ids[6], object_id=6, n=6)], [id_], node=b"another")
+    d.send(events, [id_], low_water=ids[0])
+    wait_until(lambda: d.stats()["duplicates"] >= 8, what="copies")
+    assert {r["id"] for r in d.receipts} == set(ids[:6])
+    gate.opened.set()
+    d.wait_records("delivered", 6)
+    wait_until(lambda: d.control("empty")["outbox"] == 0, what="marked")
+    assert d.control("empty") == {"ok": True, "pending": 0, "ids": 6, "outbox": 0, "empty": False}
+    d.send(events[6:], [id_], low_water=ids[6])
+    wait_until(lambda: d.control("empty")["empty"], what="empty")
+    d.kill()
+    d.env["PROVISOR_DELIVERER_PARTITIONS"] = "6-63"
+    d.start()
+    assert h.count() == 6
+
+
 # handlers that change
 
 @pytest.mark.parametrize("op,reason", [("archive", "archived"), ("delete", "deleted")])
@@ -320,6 +351,25 @@ def test_410_suspends_and_what_follows_parks(make, handler):
     d.cli("handler", "enable", str(id_))
     d.wait_records("delivered", 21)
     assert h.count() == 22
+
+
+def test_a_busy_handler_table_holds_up_nobody(make, handler):
+    d, good, gone = make(), handler(), handler(respond=lambda r: 410)
+    good_id, gone_id = d.add_handler(good.url, name="good"), d.add_handler(gone.url, name="gone")
+    d.send_some(1, [good_id])
+    good.wait(1)
+    table = sqlite3.connect(f"{d.data}/handlers.db", isolation_level=None)
+    table.execute("BEGIN IMMEDIATE")  # a backup tool, or a command line that was stopped
+    d.send_some(1, [gone_id])
+    gone.wait(1)
+    began = time.monotonic()
+    for n in range(2, 20):
+        d.send_some(1, [good_id])
+        good.wait(n)
+    assert time.monotonic() - began < 3 * SLOW, "the loop waited for the lock"
+    assert d.log().count("suspend_not_stored") == 1
+    table.execute("ROLLBACK")
+    wait_until(lambda: "suspended" in d.cli("handler", "show", str(gone_id)), what="suspended")
 
 
 def test_a_handler_that_only_fails_is_suspended_also_over_a_restart(make, handler):

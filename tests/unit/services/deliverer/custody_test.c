@@ -155,6 +155,27 @@ static void what_is_restored_is_known(void **state)
     assert_false(custody_source(custody, 1, &node, &partition));
 }
 
+static void ids_up_to_the_last_one_taken_are_expected(void **state)
+{
+    AUTO(custody) custody = custody_new();
+    ulid_t ids[10];
+    int from = 0;
+    (void)state;
+    for (int n = 0; n < 10; n++)
+        ids[n] = id_of(n);
+    assert_false(custody_expects(custody, slice_of("a"), 1, &ids[1]));
+    (void)take(custody, "a", 1, 3, false);
+    (void)take(custody, "a", 1, 7, false);
+    for (int n = 1; n < 10; n++)
+        assert_int_equal(custody_expects(custody, slice_of("a"), 1, &ids[n]), n <= 7);
+    assert_false(custody_expects(custody, slice_of("a"), 2, &ids[1]));
+    assert_false(custody_expects(custody, slice_of("b"), 1, &ids[1]));
+    (void)raise_to(custody, "a", 1, 8, &from);
+    for (int n = 1; n < 10; n++)
+        assert_int_equal(custody_expects(custody, slice_of("a"), 1, &ids[n]), n <= 7);
+    assert_int_equal(custody_size(custody), 0); /* asking takes nothing */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +187,7 @@ int main(void)
         cmocka_unit_test(ids_may_come_in_any_order),
         cmocka_unit_test(a_commit_after_low_water_passed_changes_nothing),
         cmocka_unit_test(what_is_restored_is_known),
+        cmocka_unit_test(ids_up_to_the_last_one_taken_are_expected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
