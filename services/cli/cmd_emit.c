@@ -9,7 +9,7 @@
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 
-enum { WINDOW = 256, ANSWER_TIMEOUT_MS = 30000 };
+enum { WINDOW = 256, ANSWER_TIMEOUT_MS = 10000 };
 
 typedef struct {
     char *text;
