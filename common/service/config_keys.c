@@ -57,7 +57,7 @@ const config_key_t config_keys[] = {
     {"deliverer", "suspend_after", CONFIG_DURATION, "5d", 0, 0, "A handler that only failed for this long is suspended; 0: never.", true},
     {"deliverer", "breaker_failures", CONFIG_INT, "10", 1, 1000, "Failures in a row that open a handler's circuit.", true},
     {"deliverer", "breaker_probe", CONFIG_DURATION, "10s", 10, 3600000, "An open circuit tries one request this often.", true},
-    {"deliverer", "queue_max", CONFIG_INT, "10000000", 100, 0, "Most deliveries in the queue.", true},
+    {"deliverer", "queue_max", CONFIG_INT, "5000000", 100, 0, "Most deliveries in the queue.", true},
     {"deliverer", "backlog_share", CONFIG_INT, "50", 1, 100, "Percent of queue_max that one handler may hold.", true},
     {"deliverer", "on_full", CONFIG_TEXT, "exhaust", 0, 0, "Beyond backlog_share: exhaust (ends as exhausted, replayable) or block (everybody waits).", true, "exhaust|block"},
     {"deliverer", "body_cache", CONFIG_SIZE, "32MiB", 0, 0, "Most bytes of event bodies kept in memory.", true},

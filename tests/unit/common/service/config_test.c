@@ -81,6 +81,15 @@ static void defaults_stand_without_a_file(void **state)
     assert_null(config_path(config));
 }
 
+/* A lane's delivery takes about 100 bytes of a deliverer's memory. */
+static void a_full_queue_fits_into_memory_max(void **state)
+{
+    (void)state;
+    AUTO(config) config = load(NULL, NULL);
+    assert_true(config_int(config, "deliverer", "queue_max") * 200 <=
+                config_int(config, "up", "memory_max") / 2);
+}
+
 static void a_file_wins_over_the_default(void **state)
 {
     (void)state;
@@ -415,6 +424,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(defaults_stand_without_a_file),
+        TEST(a_full_queue_fits_into_memory_max),
         TEST(a_file_wins_over_the_default),
         TEST(an_empty_file_is_a_file),
         TEST(bad_files_are_refused_with_line_and_reason),
