@@ -282,16 +282,16 @@ static result_t accepted_ms(backlog_t *backlog, int64_t seq, int64_t *ret_ms)
     return one_int(stmt, ret_ms);
 }
 
-result_t backlog_oldest(backlog_t *backlog, int64_t handler_id, int64_t max, int64_t *seq,
+result_t backlog_oldest(backlog_t *backlog, int64_t handler_id, int64_t *left, int64_t *seq,
                         int64_t *ret_accepted_ms)
 {
     result_t r = RESULT_OK;
-    int64_t looked = 0;
     bool found = false;
     db_stmt_t *stmt = db_stmt(backlog->db, "SELECT event_seq, handler_id FROM deliveries"
                                            " WHERE event_seq >= $1 ORDER BY event_seq");
     db_bind_int(stmt, 1, *seq);
-    while (!found && looked++ < max && (r = db_step(stmt)) == RESULT_OK) {
+    while (!found && *left > 0 && (r = db_step(stmt)) == RESULT_OK) {
+        --*left;
         *seq = db_int(stmt, 0);
         found = db_int(stmt, 1) == handler_id;
     }

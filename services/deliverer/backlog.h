@@ -64,9 +64,10 @@ result_t backlog_delivery(backlog_t *backlog, int64_t seq, int64_t handler_id,
 /* Handlers that the event still has to reach; at most max. */
 result_t backlog_event_handlers(backlog_t *backlog, int64_t seq, size_t max, int64_t *ret_ids,
                                 size_t *ret_n) MUST_CHECK;
-/* When the oldest event of the handler was accepted; looks at at most max rows of the queue from
- * *seq on and leaves in *seq where to go on. RESULT_AGAIN: not found so far. */
-result_t backlog_oldest(backlog_t *backlog, int64_t handler_id, int64_t max, int64_t *seq,
+/* When the oldest event of the handler was accepted; looks at at most *left rows of the queue from
+ * *seq on, leaves in *seq where to go on and takes from *left what it looked at. RESULT_AGAIN: not
+ * found so far. */
+result_t backlog_oldest(backlog_t *backlog, int64_t handler_id, int64_t *left, int64_t *seq,
                         int64_t *ret_accepted_ms) MUST_CHECK;
 
 /* Deliveries of one handler (one lane of it when object is not NULL) behind the cursor, with what a

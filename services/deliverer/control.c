@@ -9,17 +9,17 @@
 #include "services/deliverer/storage.h"
 
 enum {
-    OLDEST_ROWS = 20000, /* looked at per handler and question; the next one goes on from there */
+    OLDEST_ROWS = 20000, /* looked at per question; the next one goes on from there */
     KINDS_MAX = 64,
     COMMIT_WAIT_MS = 2000, /* the loop stands still meanwhile */
 };
 
-static void write_oldest(deliverer_t *d, roster_handler_t *handler, json_writer_t *w)
+static void write_oldest(deliverer_t *d, roster_handler_t *handler, int64_t *left, json_writer_t *w)
 {
     int64_t accepted_ms = 0;
     json_key(w, "oldest_ms");
-    if (!handler->pending || backlog_oldest(d->backlog, handler->id, OLDEST_ROWS,
-                                            &handler->oldest_seq, &accepted_ms) != RESULT_OK) {
+    if (!handler->pending || backlog_oldest(d->backlog, handler->id, left, &handler->oldest_seq,
+                                            &accepted_ms) != RESULT_OK) {
         json_null(w);
         return;
     }
@@ -27,7 +27,8 @@ static void write_oldest(deliverer_t *d, roster_handler_t *handler, json_writer_
     json_int(w, age_ms > 0 ? age_ms : 0);
 }
 
-static void write_handler(deliverer_t *d, roster_handler_t *handler, json_writer_t *w)
+static void write_handler(deliverer_t *d, roster_handler_t *handler, int64_t *left,
+                          json_writer_t *w)
 {
     lanes_stats_t stats = {0};
     lanes_stats(d->lanes, handler->id, &stats);
@@ -38,7 +39,7 @@ static void write_handler(deliverer_t *d, roster_handler_t *handler, json_writer
     json_key_int(w, "lanes", stats.lanes);
     json_key_int(w, "blocked_lanes", stats.blocked_lanes);
     json_key_int(w, "in_flight", stats.in_flight);
-    write_oldest(d, handler, w);
+    write_oldest(d, handler, left, w);
     json_key_str(w, "circuit", breaker_str(&circuit));
     json_key_int(w, "last_success_ms", handler->last_success_ms);
     json_key_str(w, "last_error", handler->last_error);
@@ -51,13 +52,14 @@ static result_t op_handlers(void *self, const json_tree_t *question, json_writer
 {
     deliverer_t *d = self;
     roster_handler_t *handler;
+    int64_t left = OLDEST_ROWS;
     (void)question;
     (void)fault;
     json_key(w, "handlers");
     json_open_array(w);
     for (size_t i = 0; (handler = roster_at(d->roster, i)); i++)
         if (!roster_gone(handler) || handler->pending)
-            write_handler(d, handler, w);
+            write_handler(d, handler, &left, w);
     json_close_array(w);
     return RESULT_OK;
 }

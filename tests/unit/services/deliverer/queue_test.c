@@ -253,13 +253,20 @@ static void the_oldest_is_found_a_piece_at_a_time(void **state)
     int64_t seq = 0;
     int64_t accepted_ms = 0;
     COMMIT(&it, for (int64_t s = 1; s <= 25; s++) put_event(&it, s, handlers + (s == 25), 1));
-    assert_int_equal(backlog_oldest(it.backlog, 2, 10, &seq, &accepted_ms), RESULT_AGAIN);
-    assert_int_equal(backlog_oldest(it.backlog, 2, 10, &seq, &accepted_ms), RESULT_AGAIN);
-    assert_int_equal(backlog_oldest(it.backlog, 2, 10, &seq, &accepted_ms), RESULT_OK);
+    int64_t left = 10;
+    assert_int_equal(backlog_oldest(it.backlog, 2, &left, &seq, &accepted_ms), RESULT_AGAIN);
+    assert_int_equal(left, 0); /* another handler gets no rows either */
+    assert_int_equal(backlog_oldest(it.backlog, 1, &left, &seq, &accepted_ms), RESULT_AGAIN);
+    left = 10;
+    assert_int_equal(backlog_oldest(it.backlog, 2, &left, &seq, &accepted_ms), RESULT_AGAIN);
+    left = 20;
+    assert_int_equal(backlog_oldest(it.backlog, 2, &left, &seq, &accepted_ms), RESULT_OK);
+    assert_in_range(left, 10, 19);
     assert_int_equal(accepted_ms, 1025);
     assert_int_equal(seq, 25);
     seq = 0;
-    assert_int_equal(backlog_oldest(it.backlog, 3, 1000, &seq, &accepted_ms), RESULT_NOT_FOUND);
+    left = 1000;
+    assert_int_equal(backlog_oldest(it.backlog, 3, &left, &seq, &accepted_ms), RESULT_NOT_FOUND);
     close_queue(&it);
 }
 
