@@ -271,11 +271,11 @@ static void deliverer_reload(void *self)
     deliverer_turn(d);
 }
 
+/* How long the oldest event that is not in custody yet waits for its commit; 0: none does. */
 static int64_t custody_lag_ms(const deliverer_t *d)
 {
-    const commit_t *oldest = d->running ? d->running : d->next;
-    int64_t lag_ms = oldest->began_ms ? clk_mono_ms() - oldest->began_ms : 0;
-    return lag_ms > d->counts.commit_lag_ms ? lag_ms : d->counts.commit_lag_ms;
+    const commit_t *oldest = d->running && d->running->n_events ? d->running : d->next;
+    return oldest->n_events ? clk_mono_ms() - oldest->began_ms : 0;
 }
 
 static void deliverer_stats(void *self, json_writer_t *w)

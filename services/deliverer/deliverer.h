@@ -46,7 +46,6 @@ typedef struct {
     int64_t failed; /* attempts that were not 2xx */
     int64_t exhausted;
     int64_t cancelled;
-    int64_t commit_lag_ms; /* of the last commit: from its first addition to its receipts */
 } deliverer_counts_t;
 
 typedef struct intake_t intake_t;

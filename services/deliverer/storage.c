@@ -1,6 +1,5 @@
 #include "services/deliverer/storage.h"
 #include "common/base/cleanup.h"
-#include "common/base/clk.h"
 #include "common/base/crash.h"
 #include "services/deliverer/cancel.h"
 #include "services/deliverer/intake.h"
@@ -50,8 +49,6 @@ static void on_done(void *owner, void *batch)
         d->open = true;
     receipt_events(d, commit);
     tell_outcomes(d, commit);
-    if (commit->n_events)
-        d->counts.commit_lag_ms = clk_mono_ms() - commit->began_ms;
     commit_destroy(&commit, d->cache);
     refill_committed(d->refill);
     cancel_step(d->cancel);
