@@ -311,6 +311,10 @@ result_t handlers_update(handlers_t *handlers, const handler_t *handler, fault_t
         return refuse(handlers, not_found(handler->id, fault));
     if (old->status >= HANDLER_ARCHIVED)
         return refuse(handlers, has_ended(old, fault));
+    if (old->version != handler->version)
+        return refuse(handlers, fault_set(fault, RESULT_INVALID,
+                                          "handler %lld was changed meanwhile, try again",
+                                          (long long)old->id));
     change_t change = {.row = *handler, .what = "updated"};
     change.row.status = old->status;
     change.row.status_reason = old->status_reason;

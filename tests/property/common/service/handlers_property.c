@@ -44,11 +44,11 @@ static result_t model_set_status(model_t *model, int64_t id, handler_status_t to
     return RESULT_OK;
 }
 
-static result_t model_update(model_t *model, int64_t id, int64_t priority)
+static result_t model_update(model_t *model, int64_t id, int64_t version, int64_t priority)
 {
     if (id < 1 || id > model->last_id)
         return RESULT_NOT_FOUND;
-    if (model->rows[id].status >= HANDLER_ARCHIVED)
+    if (model->rows[id].status >= HANDLER_ARCHIVED || model->rows[id].version != version)
         return RESULT_INVALID;
     model->rows[id].priority = priority;
     changed(model, id, "updated");
@@ -80,9 +80,10 @@ static void step(model_t *model, handlers_t *handlers, unsigned *seed)
         assert_int_equal(handler.id, model->last_id);
         assert_int_equal(handler.version, model->version);
         break;
-    case 1:
+    case 1: /* now and then made from what is no more */
+        handler.version = model->rows[id].version - (unit_chance(seed, 4) == 0);
         assert_int_equal(handlers_update(handlers, &handler, NULL),
-                         model_update(model, id, priority));
+                         model_update(model, id, handler.version, priority));
         break;
     default:
         assert_int_equal(handlers_set_status(handlers, id, status, "why", NULL),

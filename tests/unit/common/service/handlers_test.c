@@ -267,6 +267,26 @@ static void what_has_ended_is_not_updated(void **state)
     assert_string_equal(handlers_find(handlers, 1)->name, "a");
 }
 
+static void an_update_of_what_was_changed_meanwhile_is_refused(void **state)
+{
+    AUTO_HANDLERS *handlers = open_handlers(*state);
+    AUTO_HANDLERS *others = open_handlers(*state);
+    AUTO_HANDLER handler;
+    fault_t fault;
+    make_handler(&handler, "a");
+    assert_int_equal(handlers_add(handlers, &handler, NULL), RESULT_OK);
+    set_status(others, handler.id, HANDLER_SUSPENDED);
+    set(&handler.name, "b");
+    assert_int_equal(handlers_update(handlers, &handler, &fault), RESULT_INVALID);
+    assert_string_equal(fault.text, "handler 1 was changed meanwhile, try again");
+    assert_string_equal(handlers_find(handlers, 1)->name, "a");
+    handler.version = handlers_find(handlers, 1)->version;
+    assert_int_equal(handlers_update(handlers, &handler, &fault), RESULT_OK);
+    assert_string_equal(handlers_find(handlers, 1)->name, "b");
+    assert_int_equal(handlers_find(handlers, 1)->status, HANDLER_SUSPENDED);
+    expect_changes(handlers, 0, "1:created 1:suspended 1:updated");
+}
+
 static void ids_are_never_used_again(void **state)
 {
     handlers_t *handlers = open_handlers(*state);
@@ -449,6 +469,7 @@ int main(void)
         test(a_status_changes_only_as_it_may),
         test(what_does_not_exist_is_not_found),
         test(what_has_ended_is_not_updated),
+        test(an_update_of_what_was_changed_meanwhile_is_refused),
         test(ids_are_never_used_again),
         test(poll_sees_what_others_wrote),
         test(a_write_hides_no_change_from_poll),
