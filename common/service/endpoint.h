@@ -1,10 +1,12 @@
 /* endpoint: sockets with every option said explicitly, and peers found by name.
  *
- * Every socket gets HWM, MAXMSGSIZE, LINGER 0, reconnect interval (50 ms .. 2 s), heartbeat
- * (5 s, timeout 15 s) and TCP keep-alive; a socket that sends also IMMEDIATE where losing a queued
- * message to a dead peer would cost a time-out (PUSH, DEALER). Non-blocking use: callers pass
- * ZMQ_DONTWAIT. A host name that resolves to several addresses is several peers; names are resolved
- * on a thread of its own at the start and every 5 s. */
+ * Every socket gets HWM, MAXMSGSIZE, LINGER 0, reconnect interval (50 ms .. 2 s) and TCP
+ * keep-alive (a peer that vanished is given up after 25 s); never ZMTP heartbeats, since a socket
+ * that stops reading must neither cut its peers nor abort (docs/adr/0007-heartbeats.md). A socket
+ * that sends also IMMEDIATE where losing a queued message to a dead peer would cost a time-out
+ * (PUSH, DEALER). Non-blocking use: callers pass ZMQ_DONTWAIT. A host name that resolves to several
+ * addresses is several peers; names are resolved on a thread of its own at the start and every 5 s.
+ */
 #ifndef PROVISOR_ENDPOINT_H
 #define PROVISOR_ENDPOINT_H
 

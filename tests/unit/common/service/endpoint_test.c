@@ -199,15 +199,18 @@ static void every_option_is_said(void **state)
         const struct {
             int name, value;
         } options[] = {
-            {ZMQ_SNDHWM,            10                },
-            {ZMQ_RCVHWM,            10                },
-            {ZMQ_LINGER,            0                 },
-            {ZMQ_RECONNECT_IVL,     50                },
-            {ZMQ_RECONNECT_IVL_MAX, 2000              },
-            {ZMQ_HEARTBEAT_IVL,     5000              },
-            {ZMQ_HEARTBEAT_TIMEOUT, 15000             },
-            {ZMQ_TCP_KEEPALIVE,     1                 },
-            {ZMQ_IMMEDIATE,         types[i].immediate},
+            {ZMQ_SNDHWM,              10                },
+            {ZMQ_RCVHWM,              10                },
+            {ZMQ_LINGER,              0                 },
+            {ZMQ_RECONNECT_IVL,       50                },
+            {ZMQ_RECONNECT_IVL_MAX,   2000              },
+            {ZMQ_HEARTBEAT_IVL,       0                 },
+            {ZMQ_TCP_KEEPALIVE,       1                 },
+            {ZMQ_TCP_KEEPALIVE_IDLE,  10                },
+            {ZMQ_TCP_KEEPALIVE_INTVL, 5                 },
+            {ZMQ_TCP_KEEPALIVE_CNT,   3                 },
+            {ZMQ_TCP_MAXRT,           0                 },
+            {ZMQ_IMMEDIATE,           types[i].immediate},
         };
         for (size_t j = 0; j < sizeof options / sizeof *options; j++) {
             int value = -2;
