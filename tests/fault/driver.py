@@ -139,10 +139,14 @@ class Driver:
     def add_late_handler(self):
         """A router may know of it before a deliverer does."""
         self.over.wait(self.plan.seconds * rigs.LATE_AT)
-        try:
-            self.rig.add_handlers(late=True)
-        except Exception as e:
-            self.failures.append(f"the late handler: {e!r}")
+        for tries_left in range(50, 0, -1):
+            try:
+                self.rig.add_handlers(late=True)
+                break
+            except AssertionError as e:  # a full disk
+                if tries_left == 1:
+                    self.failures.append(f"the late handler: {e!r}")
+                time.sleep(0.1)
         self.late_at = time.monotonic()
 
     def one(self, fault):
@@ -196,6 +200,28 @@ class Driver:
         def between():
             self.note(f"power cut lost {disk.cut_power(self.rig.undo, fault.random)} writes")
         self.kill_several(fault, sorted(self.stages), between)
+
+    def fault_slow_power_cut(self, fault):
+        """While every commit waits for its sync: whoever told of one before that has lied."""
+        began = time.monotonic()
+        for switches in self.rig.switches.values():
+            switches.set("sync_ms", 400)
+        time.sleep(1)
+        for switches in self.rig.switches.values():
+            switches.set("sync_ms", 0)
+        self.note("slow syncs", "", began)
+        self.fault_power_cut(fault)
+
+    def fault_kill_unmarked(self, fault):
+        """What it did is in its store, and the auditor has heard nothing of it."""
+        name, link = self.named(fault), f"{fault.target}-audit"
+        with self.locks[name]:
+            self.rig.proxy.tell(f"cut {link}")
+            time.sleep(0.6)
+            self.kill(name)
+            self.rig.proxy.tell(f"open {link}")
+            self.fire(fault)
+            self.start_stage(name)
 
     def fault_crash(self, fault):
         if fault.point == "store.migrating":

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 TRIES = 6
 
 VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacement)])
-    "answer before commit": (("slow sync emitter", "power cut"), [
+    "answer before commit": (("slow sync emitter", "slow power cut"), [
         ("common/db/writer.c", 'CRASH_POINT("writer.before_commit");', "tell_committed(writer);"),
         ("common/db/writer.c", 'CRASH_POINT("writer.committed");\n    tell_committed(writer);', "")]),
     "synchronous off": (("slow sync emitter", "power cut"), [
@@ -25,20 +25,18 @@ VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacem
          "if (source->low_water.text[0] == 1)")]),
     "lane order ignored": (("stop deliverer", "kill deliverer", "cut receipts"), [
         ("services/deliverer/settings.c", "handler->ordering == HANDLER_ORDER_OBJECT", "false")]),
-    "row deleted before the mark": (("kill all", "kill two", "cut emitter-audit", "freeze emitter-audit"), [
+    "row deleted before the mark": (("kill unmarked emitter", "kill all"), [
         ("services/emitter/settle.c", "item->deletes = true;\n    return SETTLE_WAIT;", "return SETTLE_DELETE;"),
         ("services/emitter/settle.c", "receipt == RECEIPT_MATCHED});", "false});")]),
-    "receipt before custody": (("crash deliverer writer.before_commit", "power cut", "sync fails deliverer"), [
+    "receipt before custody": (("slow power cut", "crash deliverer writer.before_commit"), [
         ("services/deliverer/storage.c", "    d->running = TAKE(d->next);",
          "    for (size_t i = 0; i < d->next->n_events; i++) {\n"
          "        const commit_event_t *event = &d->next->events[i];\n"
          "        intake_receipt(d->intake, slice_of(event->node), event->partition, event->event->id,\n"
          "                       event->unmatched);\n    }\n    intake_send_receipts(d->intake);\n"
          "    d->running = TAKE(d->next);")]),
-    "mark not contiguous": (("cut deliverer-audit", "cut emitter-audit", "freeze deliverer-audit"), [
-        ("services/auditor/marks.c", "    if (repeated >= 0 && repeated < audit->count) {",
-         "    if (repeated < 0) {\n        stage->accepted = audit->first - 1;\n        repeated = 0;\n    }\n"
-         "    if (repeated >= 0 && repeated < audit->count) {")]),
+    "mark before commit": (("slow power cut", "power cut"), [
+        ("services/auditor/marks.c", "    stage->collect |= ", "    stage->row.number = stage->accepted;\n    stage->collect |= ")]),
     "unknown handler taken for deleted": (("kill auditor", "stop emitter", "clock emitter"), [
         ("services/deliverer/intake.c", "intake->incoming.match.table_version > roster_version(d->roster)",
          "intake->incoming.match.table_version < 0")]),

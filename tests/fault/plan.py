@@ -20,7 +20,8 @@ CRASH_POINTS = {  # point: how often it may be passed before it kills
     ("auditor", "auditor.retention"): 1, ("auditor", "auditor.planned"): 1,
 }
 KILLING = ([("crash", *point) for point in CRASH_POINTS] + [("kill", s) for s in STAGES] +
-           [("kill two",), ("kill all",), ("kill all",), ("power cut",), ("power cut",)] +
+           [("kill two",), ("kill all",), ("kill all",), ("power cut",), ("slow power cut",)] +
+           [("kill unmarked", "emitter"), ("kill unmarked", "deliverer")] +
            [("sync fails", s) for s in STAGES if s != "router"])
 CALM = ([("stop", s) for s in STAGES] + [("restart", s) for s in STAGES] +
         [(how, link) for link in LINKS for how in ("cut", "freeze")] +
@@ -68,7 +69,7 @@ class Plan:
 
     @property
     def power_cut(self):
-        return any(f.kind == "power cut" for f in self.faults)
+        return any("power cut" in f.kind for f in self.faults)
 
     def __str__(self):
         return (f"{'calm' if self.calm else 'wild'}, {self.routers} routers, {self.deliverers} "
