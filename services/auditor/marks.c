@@ -210,6 +210,8 @@ void marks_committed(marks_t *marks, const marks_rows_t *rows)
     for (size_t i = 0; i < rows->n_rows; i++) {
         const marks_row_t *row = &rows->rows[i];
         stage_t *stage = find_stage(marks, slice_of(row->node), row->boot);
+        if (!stage) /* it had only repeated, and made room for another one meanwhile */
+            continue;
         stage->row.number = row->number;
         if (row->origin > stage->node->committed)
             stage->node->committed = row->origin;

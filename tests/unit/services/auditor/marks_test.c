@@ -237,6 +237,29 @@ static void memory_is_bounded(void **state)
     marks_destroy(&marks);
 }
 
+static void a_boot_that_was_forgotten_during_its_commit_is_passed_by(void **state)
+{
+    (void)state;
+    marks_t *marks = marks_new();
+    marks_rows_t rows;
+    marks_verdict_t verdict;
+    char node[32];
+    for (int i = 0; i < MARKS_STAGES_MAX; i++) {
+        snprintf(node, sizeof node, "node%d", i);
+        offer(marks, node, 1, 1, 1, 100 + i, &verdict);
+    }
+    commit_all(marks);
+    offer(marks, "node0", 1, 1, 1, 100, &verdict); /* a repetition: nothing of it is under way */
+    marks_collect(marks, &rows);
+    assert_int_equal(rows.n_rows, 1);
+    offer(marks, "late", 1, 1, 1, 200, &verdict); /* takes its place */
+    marks_committed(marks, &rows);
+    marks_rows_release(&rows);
+    offer(marks, "node0", 1, 1, 1, 300, &verdict);
+    assert_int_equal(verdict.take, 1);
+    marks_destroy(&marks);
+}
+
 static void who_was_heard(void **state)
 {
     (void)state;
@@ -276,6 +299,7 @@ int main(void)
         cmocka_unit_test(what_is_committed_is_restored),
         cmocka_unit_test(an_old_boot_is_left_behind_but_not_its_origin),
         cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(a_boot_that_was_forgotten_during_its_commit_is_passed_by),
         cmocka_unit_test(who_was_heard),
         cmocka_unit_test(a_node_is_found_by_its_name),
     };
