@@ -13,6 +13,7 @@
 
 enum {
     ROOM_BYTES = 16 << 20, /* of records that wait for a commit; as much may be in it */
+    RECORDS_PER_ATTEMPT = 4,
     TICK_MS = 1000,
     CHANGES_MS = 500,
     STATS_TICKS = 10,
@@ -176,7 +177,8 @@ static result_t open_history(auditor_t *auditor, fault_t *fault)
         .dir = auditor->dir, .name = "jobs", .migrations = jobs_migrations, .service = "auditor"};
     history_settings_t settings = {
         .dir = auditor->dir,
-        .segment_records = config_int(config, "auditor", "segment_attempts"),
+        .segment_attempts = config_int(config, "auditor", "segment_attempts"),
+        .segment_records = config_int(config, "auditor", "segment_attempts") * RECORDS_PER_ATTEMPT,
         .segment_age_ms = config_int(config, "auditor", "segment_age"),
         .retention = read_retention(config),
         .room_bytes = ROOM_BYTES,

@@ -166,7 +166,8 @@ static bool is_segment_full(const history_t *history)
 {
     const tail_span_t *span = &history->tail.span;
     int64_t records = history->tail.next_id - span->first_id;
-    return records >= history->settings.segment_records ||
+    return span->attempts >= history->settings.segment_attempts ||
+           records >= history->settings.segment_records ||
            (records > 0 && clk_wall_ms() - span->created_ms >= history->settings.segment_age_ms);
 }
 

@@ -5,8 +5,8 @@
  *     on_committed                                 it is on disk: publish it, then its marks
  *
  * All that arrives while a commit runs is the next commit. Everything a commit brings about is one
- * transaction: records, marks, origins, the next id. When the live segment is full (in records or
- * age) the next commit goes to a new one; nothing waits for that.
+ * transaction: records, marks, origins, the next id. When the live segment is full (in attempts,
+ * records or age) the next commit goes to a new one; nothing waits for that.
  *
  * event.unmatched is kept once per event: an emitter that was restarted may say it again. */
 #ifndef PROVISOR_HISTORY_H
@@ -18,8 +18,9 @@
 #include "services/auditor/retention.h"
 
 typedef struct {
-    const char *dir; /* locked by the caller */
-    int64_t segment_records;
+    const char *dir;          /* locked by the caller */
+    int64_t segment_attempts; /* a segment is full with so many records of delivery.* */
+    int64_t segment_records;  /* or with so many of any */
     int64_t segment_age_ms;
     retention_t retention;
     size_t room_bytes; /* of records that wait for a commit */

@@ -64,12 +64,12 @@ static result_t save_state(db_t *db, const tail_t *tail)
 {
     db_stmt_t *stmt = db_stmt(
         db, "INSERT INTO state (id, version, first_id, next_id, handlers_seq, created_ms, first_ms,"
-            " last_ms, first_event, last_event, indexed)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)"
+            " last_ms, first_event, last_event, attempts, indexed)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0)"
             " ON CONFLICT (id) DO UPDATE SET next_id = excluded.next_id,"
             " handlers_seq = excluded.handlers_seq, first_ms = excluded.first_ms,"
             " last_ms = excluded.last_ms, first_event = excluded.first_event,"
-            " last_event = excluded.last_event");
+            " last_event = excluded.last_event, attempts = excluded.attempts");
     db_bind_int(stmt, 1, STATE_ROW);
     db_bind_int(stmt, 2, SEGMENT_VERSION);
     db_bind_int(stmt, 3, tail->span.first_id);
@@ -80,6 +80,7 @@ static result_t save_state(db_t *db, const tail_t *tail)
     db_bind_int(stmt, 8, tail->span.last_ms);
     db_bind_text(stmt, 9, slice_of(tail->span.first_event));
     db_bind_text(stmt, 10, slice_of(tail->span.last_event));
+    db_bind_int(stmt, 11, tail->span.attempts);
     return db_run(stmt);
 }
 
@@ -140,7 +141,7 @@ static result_t load_state(db_t *db, tail_t *tail, bool *ret_indexed)
 {
     db_stmt_t *stmt = db_stmt(
         db, "SELECT version, first_id, next_id, handlers_seq, created_ms, first_ms, last_ms,"
-            " first_event, last_event, indexed FROM state WHERE id = $1");
+            " first_event, last_event, attempts, indexed FROM state WHERE id = $1");
     db_bind_int(stmt, 1, STATE_ROW);
     result_t r = db_step(stmt);
     if (r != RESULT_OK)
@@ -157,7 +158,8 @@ static result_t load_state(db_t *db, tail_t *tail, bool *ret_indexed)
     tail->span.last_ms = db_int(stmt, 6);
     copy_text(tail->span.first_event, sizeof tail->span.first_event, db_slice(stmt, 7));
     copy_text(tail->span.last_event, sizeof tail->span.last_event, db_slice(stmt, 8));
-    *ret_indexed = db_int(stmt, 9) >= N_INDEXES;
+    tail->span.attempts = db_int(stmt, 9);
+    *ret_indexed = db_int(stmt, 10) >= N_INDEXES;
     db_reset(stmt);
     return RESULT_OK;
 }

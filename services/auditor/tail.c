@@ -62,6 +62,7 @@ void tail_give(tail_t *tail, entry_t *entry)
     entry->prev_id = topic ? topic->last_id : 0;
     if (topic)
         topic->last_id = entry->audit_id;
+    tail->span.attempts += entry_status(entry->record.topic) != ENTRY_NO_STATUS;
     widen(&tail->span, &entry->record);
 }
 

@@ -12,6 +12,7 @@ enum { TAIL_TOPICS_MAX = 128 };
 typedef struct {
     int64_t first_id;                         /* its name; nothing in it is smaller */
     int64_t created_ms;                       /* wall clock */
+    int64_t attempts;                         /* records of delivery.* in it */
     int64_t first_ms, last_ms;                /* at_ms of its records; 0, 0: it is empty */
     char first_event[ENTRY_EVENT_ID_MAX + 1]; /* smallest and greatest event id; "", "": none */
     char last_event[ENTRY_EVENT_ID_MAX + 1];

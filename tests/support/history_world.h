@@ -86,6 +86,7 @@ static inline int world_setup(void **state)
     world->log = (log_t){.service = "test", .level = LEVEL_ERROR};
     world->boot = 1;
     world->settings = (history_settings_t){
+        .segment_attempts = 1000000,
         .segment_records = 1000000,
         .segment_age_ms = 86400000,
         .retention = {.age_ms = 86400000, .bytes = 1 << 30},

@@ -141,6 +141,31 @@ static bool has_turned(void *self)
     return tail->span.first_id == tail->next_id;
 }
 
+/* What is counted is there after a restart too. */
+static void attempts_fill_a_segment(void **state)
+{
+    history_world_t *world = *state;
+    int event = 0;
+    world_close(world);
+    world->settings.segment_attempts = 3;
+    world_open(world);
+    for (int i = 0; i < 20; i++) {
+        world_accept(world, ++event, "1");
+        world_commit(world);
+        history_tick(world->history);
+    }
+    assert_int_equal(count_segments(world), 1);
+    for (int i = 0; i < 2; i++)
+        world_deliver(world, "delivered", event, "1", 1, "ok");
+    world_commit(world);
+    world_close(world);
+    world_open(world);
+    assert_int_equal(count_segments(world), 1);
+    world_deliver(world, "retrying", event, "1", 1, "no");
+    world_commit(world);
+    world_run(world, has_turned);
+}
+
 static int64_t last_id_of(history_world_t *world, const char *topic)
 {
     const tail_t *tail = history_tail(world->history);
@@ -369,6 +394,7 @@ int main(void)
         TEST(what_is_committed_is_there_after_a_restart),
         TEST(what_arrives_meanwhile_is_one_commit),
         TEST(a_full_segment_is_sealed_and_indexed),
+        TEST(attempts_fill_a_segment),
         TEST(a_new_segment_carries_on),
         TEST(a_segment_ends_by_age_too),
         TEST(old_segments_go_and_the_live_one_stays),

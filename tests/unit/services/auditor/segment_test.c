@@ -66,6 +66,7 @@ static void records_and_the_tail_come_back(void **state)
     assert_int_equal(loaded.next_id, 3);
     assert_int_equal(loaded.handlers_seq, 17);
     assert_int_equal(loaded.span.created_ms, 123);
+    assert_int_equal(loaded.span.attempts, 1);
     assert_int_equal(loaded.span.first_ms, 5);
     assert_int_equal(loaded.span.last_ms, 9);
     assert_string_equal(loaded.span.first_event, "E1");

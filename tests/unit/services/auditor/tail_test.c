@@ -49,6 +49,30 @@ static void a_new_segment_goes_on_with_the_ids(void **state)
     assert_string_equal(tail.span.last_event, "E1");
 }
 
+static void only_attempts_count_as_attempts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *topic;
+        int64_t attempts;
+    } steps[] = {
+        {"event.accepted",     0},
+        {"delivery.retrying",  1},
+        {"stage.started",      1},
+        {"delivery.delivered", 2},
+        {"delivery.cancelled", 3},
+    };
+    tail_t tail;
+    tail_init(&tail);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        entry_t e = entry(steps[i].topic, 1, NULL);
+        tail_give(&tail, &e);
+        assert_int_equal(tail.span.attempts, steps[i].attempts);
+    }
+    tail_start_segment(&tail, 1);
+    assert_int_equal(tail.span.attempts, 0);
+}
+
 static void the_span_covers_what_is_in_it(void **state)
 {
     (void)state;
@@ -111,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_rise_by_one_and_topics_are_chained),
         cmocka_unit_test(a_new_segment_goes_on_with_the_ids),
+        cmocka_unit_test(only_attempts_count_as_attempts),
         cmocka_unit_test(the_span_covers_what_is_in_it),
         cmocka_unit_test(topics_are_bounded),
     };
