@@ -57,13 +57,16 @@ static void ready_handlers_are_served_in_turn(void **state)
     turns_handler_t *handlers[3];
     assert_null(turns_next(&world->turns));
     assert_int_equal(turns_due_ms(&world->turns), INT64_MAX);
+    turns_handler_t *alone = handler_with(world, 4, 5, 2);
+    turns_place(&world->turns, alone); /* twice is once */
+    assert_ptr_equal(turns_next(&world->turns), alone);
+    assert_null(turns_next(&world->turns));
     for (int i = 0; i < 3; i++)
         handlers[i] = handler_with(world, i + 1, 5, 2);
     for (int i = 0; i < 9; i++) {
         assert_int_equal(turns_due_ms(&world->turns), 1000);
         assert_ptr_equal(turns_next(&world->turns), handlers[i % 3]);
         turns_place(&world->turns, handlers[i % 3]);
-        turns_place(&world->turns, handlers[i % 3]); /* twice is once */
     }
 }
 
