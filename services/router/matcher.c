@@ -11,7 +11,7 @@ typedef struct {
     int64_t id;
     int64_t priority;
     filter_t *filter; /* NULL: none */
-    bool matches;     /* enabled or suspended; the others are here for replays only */
+    bool unreadable;  /* it has a filter of which we know nothing */
 } entry_t;
 
 /* Everybody who asks for the same pattern. Conditions that many filters of one pattern share (=
@@ -34,6 +34,7 @@ struct matcher_t {
     filter_body_t *body;
     uint32_t *found; /* places that the event at hand goes to; room for all of entries */
     size_t n_found;
+    bool unsure;       /* a handler that is not in found may be meant too */
     target_t *targets; /* room for all of entries */
     fault_t fault;
 };
@@ -162,10 +163,9 @@ static void add_handler(matcher_t *matcher, const handler_t *handler)
         filter_parse(slice_of(handler->filter), &entry->filter, &fault) != RESULT_OK) {
         fault_set(&matcher->fault, RESULT_INVALID, "handler %lld: filter: %.400s",
                   (long long)handler->id, fault.text);
-        return;
+        entry->unreadable = true;
     }
-    entry->matches = true;
-    matcher->n_matching++;
+    matcher->n_matching += !entry->unreadable;
     add_patterns(matcher, handler, place);
     if (entry->filter)
         filter_body_want(matcher->body, entry->filter);
@@ -241,7 +241,9 @@ static bool take_list(matcher_t *matcher, const list_t *list)
     for (size_t i = 0; list && i < list->n; i++) {
         const entry_t *entry = &matcher->entries[list->places[i]];
         ENSURE(matcher->n_found < matcher->n_entries);
-        if (!entry->filter || filter_pass(entry->filter, matcher->body))
+        if (entry->unreadable)
+            matcher->unsure = true;
+        else if (!entry->filter || filter_pass(entry->filter, matcher->body))
             matcher->found[matcher->n_found++] = list->places[i];
     }
     return matcher->n_found > before;
@@ -285,6 +287,7 @@ static void find_replayed(matcher_t *matcher, int64_t id)
 
 size_t matcher_match(matcher_t *matcher, const event_t *event, const target_t **ret_targets)
 {
+    matcher->unsure = false;
     if (event->replay_handler != 0) {
         find_replayed(matcher, event->replay_handler);
     } else {
@@ -297,4 +300,9 @@ size_t matcher_match(matcher_t *matcher, const event_t *event, const target_t **
     }
     *ret_targets = matcher->targets;
     return matcher->n_found;
+}
+
+bool matcher_unsure(const matcher_t *matcher)
+{
+    return matcher->unsure;
 }

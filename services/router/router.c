@@ -24,7 +24,7 @@ enum {
 enum { BATCH_FRAME, EVENT_FRAME, MATCH_FRAME, TARGET_FRAME };
 
 typedef struct {
-    int64_t batches, events, targets, unmatched;
+    int64_t batches, events, targets, unmatched, unsure;
 } counts_t;
 
 typedef struct {
@@ -60,7 +60,8 @@ static void make_matcher(router_t *router)
              (long long)router->table_version, matcher_size(router->matcher));
     if (matcher_fault(router->matcher))
         log_line(log, LEVEL_ERROR,
-                 "event=filter_unreadable next=\"it matches nothing\" reason=\"%s\"",
+                 "event=filter_unreadable next=\"what it may match waits at the emitter\" "
+                 "reason=\"%s\"",
                  matcher_fault(router->matcher));
 }
 
@@ -117,6 +118,7 @@ static bool match_events(router_t *router, slice_t events, counts_t *counts)
         counts->events++;
         counts->targets += (int64_t)n;
         counts->unmatched += n == 0;
+        counts->unsure += matcher_unsure(router->matcher);
     }
     return r == RESULT_NOT_FOUND;
 }
@@ -145,6 +147,10 @@ static int64_t forward_batch(router_t *router, zmq_msg_t frames[FORWARD_FRAMES])
     if (!match_events(router, frame_slice(&frames[EVENT_FRAME]), &counts)) {
         refuse(router, "event");
         return counts.events + 1;
+    }
+    if (counts.unsure) { /* the emitter keeps it and sends it again */
+        router->counts.unsure += counts.unsure;
+        return counts.events;
     }
     CRASH_POINT("router.in_hand");
     match_t match = {.version = MATCH_VERSION, .table_version = router->table_version};
@@ -315,6 +321,7 @@ static void stats(void *self, json_writer_t *w)
     json_key_int(w, "events", router->counts.events);
     json_key_int(w, "targets", router->counts.targets);
     json_key_int(w, "unmatched", router->counts.unmatched);
+    json_key_int(w, "unsure", router->counts.unsure);
     json_key_int(w, "malformed", router->malformed);
     json_key_int(w, "table_version", router->table_version);
     json_key_int(w, "handlers", (int64_t)matcher_size(router->matcher));

@@ -2,6 +2,7 @@
 (common/wire/messages.c)."""
 
 import signal
+import sqlite3
 import time
 
 import msgpack
@@ -197,6 +198,27 @@ def test_what_cannot_be_decoded_is_dropped(pipeline_and_peers, frames):
     stats = peers.stats()
     assert (stats["malformed"], stats["batches"]) == (3, 1)
     assert peers.router.log_text().count("event=malformed_message") == 1
+
+
+def test_what_a_filter_of_a_newer_version_may_match_is_not_forwarded(pipeline_and_peers):
+    """The emitter keeps it; forwarding it without the handler would lose it for that one."""
+    pipeline, peers = pipeline_and_peers
+    every, newer = add(pipeline, "*"), add(pipeline, "dids.*", "--filter", "/data/x = 1")
+    table = sqlite3.connect(f"{pipeline.data}/handlers.db", isolation_level=None)
+    version = table.execute("SELECT max(version) FROM handlers").fetchone()[0] + 1
+    table.execute("UPDATE handlers SET filter = '/data/x matches \"^a\"', version = ? WHERE id = ?",
+                  (version, newer))
+    table.execute("UPDATE store_meta SET value = ? WHERE key = 'table_version'", (str(version),))
+    table.close()
+    wait_until(lambda: not answers(peers.router)["ready"], what="not ready")
+    assert f"handler {newer}: filter" in answers(peers.router)["why"]
+    peers.push(batch(), event(1) + event(2, "dids.hold"))
+    peers.push(batch(), event(3))
+    assert [e[1] for e in peers.pull()[1]] == [ID.encode() % 3]
+    assert peers.stats()["unsure"] == 1
+    pipeline.cli("handler", "update", str(newer), "--filter", "/data/x = 2")
+    peers.wait_ready()
+    assert peers.targets(event(2, "dids.hold")) == [(0, every, 100)]
 
 
 def test_a_deliverer_that_stands_still_stops_nobody(make_peers):
