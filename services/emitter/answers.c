@@ -2,6 +2,8 @@
 #include "common/wire/codec.h"
 #include "services/emitter/emitter_self.h"
 
+enum { REASONS_MAX = 100 }; /* in the answer to one array */
+
 static zsock_t *socket_of(const emitter_t *self, source_t source)
 {
     for (size_t i = 0; i < sizeof self->inputs / sizeof *self->inputs; i++)
@@ -10,13 +12,26 @@ static zsock_t *socket_of(const emitter_t *self, source_t source)
     return NULL;
 }
 
+/* A small array can be refused in a thousand places: what is said of the later ones is short, for
+ * libzmq holds the answers of a core that does not read. */
+static answer_t shorten(const answer_t *answer, size_t *n_rejected)
+{
+    answer_t shown = *answer;
+    if (shown.status == ANSWER_REJECTED && ++*n_rejected > REASONS_MAX)
+        shown.error.message = shown.error.path = SLICE("");
+    return shown;
+}
+
 static void make_core_answer(const commit_t *commit, const request_t *request, buf_t *text)
 {
     const entry_t *entries = commit->entries + request->first;
+    size_t n_rejected = 0;
     if (request->is_array)
         answer_open_array(request->encoding, request->n, text);
-    for (size_t i = 0; i < request->n; i++)
-        answer_add(request->encoding, i, &entries[i].answer, text);
+    for (size_t i = 0; i < request->n; i++) {
+        answer_t answer = shorten(&entries[i].answer, &n_rejected);
+        answer_add(request->encoding, i, &answer, text);
+    }
     if (request->is_array)
         answer_close_array(request->encoding, text);
 }

@@ -11,12 +11,11 @@ static const char receipt_monitor[] = "inproc://emitter-receipts";
  * larger ones end the connection. */
 enum {
     INPUT_HWM = 64,
-    ANSWERS_HWM = 16384, /* small ones; a core that never reads loses what is beyond */
+    ANSWERS_HWM = 2000, /* libzmq counts what was read late: 1,000 unread ones always fit */
     ROUTERS_HWM = 64,
     RECEIPTS_HWM = 1000,
     RECEIPT_BYTES_MAX = 4 * 1024 * 1024,
     OVERSIZE = 2,
-    OVERSIZE_PUSH = 4,
     LINGER_MS = 500, /* the last answers still leave */
 };
 
@@ -104,9 +103,9 @@ static result_t open_inputs(emitter_t *self, fault_t *fault)
         int type;
         int64_t bytes;
     } kinds[] = {
-        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->event_max_bytes * OVERSIZE_PUSH},
-        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE   },
-        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE   },
+        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->request_max_bytes * OVERSIZE},
+        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE},
+        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         input_t *input = &self->inputs[i];

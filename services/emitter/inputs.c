@@ -7,7 +7,7 @@ enum {
     DISCARD_MS = 100,
     BURST = 200, /* frames of one socket in one turn of the loop */
     DISK_CHECK_MS = 1000,
-    COMMIT_ENTRIES_MAX = 8192, /* a commit stays short, and its answers fit into a peer's pipe */
+    COMMIT_ENTRIES_MAX = 8192, /* a commit stays short */
 };
 
 /* ---- Room ------------------------------------------------------------------------------- */

@@ -35,8 +35,22 @@ static void refuse_push(emitter_t *self, const intake_error_t *error, slice_t bo
     recording_rejected(self, SOURCE_PUSH, error, body);
 }
 
+/* Whatever it is: nothing of it is looked at. */
+static void refuse_large_push(emitter_t *self, slice_t bytes)
+{
+    fault_t fault;
+    (void)fault_set(&fault, RESULT_TOO_LARGE, "the event has %zu bytes, at most %lld are taken",
+                    bytes.size, (long long)self->event_max_bytes);
+    intake_error_t error = {INTAKE_TOO_LARGE, slice_of(fault.text), SLICE("")};
+    refuse_push(self, &error, bytes);
+}
+
 void requests_take_push(emitter_t *self, slice_t bytes)
 {
+    if ((int64_t)bytes.size > self->event_max_bytes) {
+        refuse_large_push(self, bytes);
+        return;
+    }
     intake_request_t request;
     int64_t now_wall_ms = clk_wall_ms();
     intake_decode(self->intake, bytes, now_wall_ms, &self->next->arena, &request);
