@@ -10,12 +10,18 @@ typedef struct {
 
 static int setup(void **state)
 {
+    static int n;
     world_t *world = calloc(1, sizeof *world);
-    world->out = zsock_new_push("@inproc://receipts");
-    world->in = zsock_new_pull(">inproc://receipts");
+    n++;
+    world->out = zsock_new(ZMQ_PUSH);
+    world->in = zsock_new(ZMQ_PULL);
+    /* a closed socket gives its name back later: each test has its own */
+    if (zsock_bind(world->out, "inproc://receipts-%d", n) != 0 ||
+        zsock_connect(world->in, "inproc://receipts-%d", n) != 0)
+        return -1;
     world->receipts = receipts_new("d1", world->out);
     *state = world;
-    return world->out && world->in ? 0 : -1;
+    return 0;
 }
 
 static int teardown(void **state)
