@@ -46,6 +46,23 @@ void arena_clear(arena_t *arena)
     *arena = (arena_t){.blocks = kept};
 }
 
+arena_mark_t arena_mark(const arena_t *arena)
+{
+    return (arena_mark_t){arena->blocks, arena->blocks ? arena->blocks->used : 0, arena->bytes};
+}
+
+void arena_rewind(arena_t *arena, const arena_mark_t *mark)
+{
+    while (arena->blocks != mark->newest) {
+        arena_block_t *block = arena->blocks;
+        arena->blocks = block->next;
+        free(block);
+    }
+    if (arena->blocks)
+        arena->blocks->used = mark->used;
+    arena->bytes = mark->bytes;
+}
+
 void *arena_alloc(arena_t *arena, size_t size)
 {
     size = (size + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;

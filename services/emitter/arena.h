@@ -14,6 +14,14 @@ typedef struct {
 } arena_t;
 
 void arena_release(arena_t *arena);
+typedef struct {
+    arena_block_t *newest;
+    size_t used, bytes;
+} arena_mark_t;
+
+arena_mark_t arena_mark(const arena_t *arena);
+/* Takes back what came out since the mark. Requires that nothing before it was taken back. */
+void arena_rewind(arena_t *arena, const arena_mark_t *mark);
 /* Takes back everything; keeps one block of the usual size. */
 void arena_clear(arena_t *arena);
 /* Aligned for every type, not zeroed. */

@@ -59,7 +59,9 @@ typedef struct {
     size_t n_events; /* entries that are events */
     request_t *requests;
     size_t n_requests, requests_capacity;
-    int64_t *deletes; /* rows that may go */
+    /* rows that may go; while the disk is full these and the receipts are at most as many as the
+     * windows of outgoing and audit hold, for then nothing is read from the journal */
+    int64_t *deletes;
     size_t n_deletes, deletes_capacity;
     stored_receipt_t *receipts; /* to be stored in their rows */
     size_t n_receipts, receipts_capacity;

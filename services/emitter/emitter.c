@@ -10,13 +10,12 @@ static const char receipt_monitor[] = "inproc://emitter-receipts";
  * for large messages have few. Somewhat too large messages are read, to be refused with a reason;
  * larger ones end the connection. */
 enum {
-    INPUT_HWM = 64,
     ANSWERS_HWM = 2000, /* libzmq counts what was read late: 1,000 unread ones always fit */
     ROUTERS_HWM = 64,
     RECEIPTS_HWM = 1000,
     RECEIPT_BYTES_MAX = 4 * 1024 * 1024,
-    OVERSIZE = 2,
-    LINGER_MS = 500, /* the last answers still leave */
+    OVERSIZE_PARTS = 4, /* a quarter more than allowed */
+    LINGER_MS = 500,    /* the last answers still leave */
 };
 
 /* ---- Start ------------------------------------------------------------------------------ */
@@ -64,6 +63,12 @@ static result_t open_journal(emitter_t *self, fault_t *fault)
     return RESULT_OK;
 }
 
+/* What is somewhat too large is read. */
+static int64_t with_oversize(int64_t bytes)
+{
+    return bytes + bytes / OVERSIZE_PARTS;
+}
+
 static result_t open_outputs(emitter_t *self, fault_t *fault)
 {
     const config_t *config = service_config(self->service);
@@ -73,12 +78,13 @@ static result_t open_outputs(emitter_t *self, fault_t *fault)
     /* the monitors' ends first, so that no event is missed */
     self->router_peers = peers_new(self->loop, router_monitor, sending_router_changed, self);
     self->deliverer_peers = peers_new(self->loop, receipt_monitor, sending_deliverer_changed, self);
-    result_t r = endpoint_connect(self->loop, config_text(config, "emitter", "routers"),
-                                  &(endpoint_options_t){.type = ZMQ_PUSH,
-                                                        .hwm = ROUTERS_HWM,
-                                                        .max_msg_bytes = message_bytes * OVERSIZE,
-                                                        .monitor = router_monitor},
-                                  &self->routers, fault);
+    result_t r =
+        endpoint_connect(self->loop, config_text(config, "emitter", "routers"),
+                         &(endpoint_options_t){.type = ZMQ_PUSH,
+                                               .hwm = ROUTERS_HWM,
+                                               .max_msg_bytes = with_oversize(message_bytes),
+                                               .monitor = router_monitor},
+                         &self->routers, fault);
     if (r == RESULT_OK)
         r = endpoint_connect(self->loop, config_text(config, "emitter", "receipts"),
                              &(endpoint_options_t){.type = ZMQ_SUB,
@@ -101,21 +107,22 @@ static result_t open_inputs(emitter_t *self, fault_t *fault)
         source_t source;
         const char *key;
         int type;
-        int64_t bytes;
+        int64_t bytes_max;
     } kinds[] = {
-        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->request_max_bytes * OVERSIZE},
-        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE},
-        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes * OVERSIZE},
+        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->request_max_bytes},
+        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes},
+        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         input_t *input = &self->inputs[i];
         *input = (input_t){.self = self, .source = kinds[i].source};
-        result_t r = endpoint_bind(service_config(self->service), "emitter", kinds[i].key,
-                                   &(endpoint_options_t){.type = kinds[i].type,
-                                                         .hwm = INPUT_HWM,
-                                                         .send_hwm = ANSWERS_HWM,
-                                                         .max_msg_bytes = kinds[i].bytes},
-                                   &input->socket, fault);
+        result_t r =
+            endpoint_bind(service_config(self->service), "emitter", kinds[i].key,
+                          &(endpoint_options_t){.type = kinds[i].type,
+                                                .hwm = INPUT_HWM,
+                                                .send_hwm = ANSWERS_HWM,
+                                                .max_msg_bytes = with_oversize(kinds[i].bytes_max)},
+                          &input->socket, fault);
         if (r != RESULT_OK)
             return r;
         zsock_set_linger(input->socket, LINGER_MS);
@@ -259,6 +266,7 @@ static bool ready(void *arg, char *ret_why, size_t size)
                       : self->gate.closed ? "less disk space than disk.min_free"
                       : peers_connected(self->router_peers) == 0    ? "no router connected"
                       : peers_connected(self->deliverer_peers) == 0 ? "no deliverer connected"
+                      : !audit_alive(self->audit)                   ? "no auditor is heard"
                                                                     : NULL;
     if (why)
         snprintf(ret_why, size, "%s", why);

@@ -8,6 +8,8 @@ enum {
     BURST = 200, /* frames of one socket in one turn of the loop */
     DISK_CHECK_MS = 1000,
     COMMIT_ENTRIES_MAX = 8192, /* a commit stays short */
+    REFUSALS_MAX = 8192,       /* entries beyond that, and bytes, while only busy is answered */
+    REFUSAL_BYTES_MAX = 8 * 1024 * 1024,
 };
 
 /* ---- Room ------------------------------------------------------------------------------- */
@@ -17,6 +19,9 @@ static void note_closed(emitter_t *self, bool closed, int64_t min_free_bytes)
     if (closed == self->gate.closed)
         return;
     self->gate.closed = closed;
+    for (size_t i = 0; closed && i < sizeof self->inputs / sizeof *self->inputs; i++)
+        if (self->inputs[i].socket)
+            zsock_set_rcvhwm(self->inputs[i].socket, INPUT_HWM_CLOSED);
     log_line(service_log(self->service), closed ? LEVEL_WARN : LEVEL_INFO,
              "event=%s free_bytes=%lld min_free_bytes=%lld disk_full=%d next=\"%s\"",
              closed ? "intake_closed" : "intake_open", (long long)self->disk_free_bytes,
@@ -43,12 +48,14 @@ int64_t inputs_due_ms(const emitter_t *self)
     return self->gate.closed && !self->draining ? self->disk_checked_ms + DISK_CHECK_MS : -1;
 }
 
+/* What waited when the disk became full must not keep others from hearing busy. */
 static bool has_room(const emitter_t *self)
 {
     size_t bytes = commit_bytes(self->next) + (self->current ? commit_bytes(self->current) : 0);
-    return (int64_t)bytes <= self->pending_bytes_max &&
-           self->next->n_entries < COMMIT_ENTRIES_MAX &&
-           self->next->n_requests < COMMIT_ENTRIES_MAX;
+    int64_t bytes_max = self->pending_bytes_max + (self->gate.closed ? REFUSAL_BYTES_MAX : 0);
+    size_t entries_max = COMMIT_ENTRIES_MAX + (self->gate.closed ? REFUSALS_MAX : 0);
+    return (int64_t)bytes <= bytes_max && self->next->n_entries < entries_max &&
+           self->next->n_requests < entries_max;
 }
 
 /* What is pushed cannot be answered busy, so it is left where it is. */

@@ -187,10 +187,11 @@ static result_t retry_unmatched(emitter_t *self)
     return r;
 }
 
+/* Not while the disk is full: the rows that may go would wait in memory, as many as there are. */
 bool recording_is_due(const emitter_t *self)
 {
-    return (self->audit_behind || self->n_unmatched > 0) && !self->read_again_ms &&
-           audit_room(self->audit);
+    return !self->disk_full && (self->audit_behind || self->n_unmatched > 0) &&
+           !self->read_again_ms && audit_room(self->audit);
 }
 
 void recording_turn(emitter_t *self)

@@ -135,8 +135,9 @@ static bool waits_in(const commit_t *commit, uint64_t peer)
 }
 
 /* While the disk is full a commit may take for ever; who waits for nothing hears busy at once. The
- * others hear it in their turn. */
-static void answer_early(emitter_t *self)
+ * others hear it in their turn. What is answered leaves nothing behind, however often it comes:
+ * otherwise the room for requests would be used up, and everybody would hear nothing. */
+static void answer_early(emitter_t *self, const arena_mark_t *before)
 {
     commit_t *next = self->next;
     request_t request = next->requests[--next->n_requests];
@@ -146,6 +147,7 @@ static void answer_early(emitter_t *self)
     }
     answers_send_one(self, next, &request);
     next->n_entries = request.first;
+    arena_rewind(&next->arena, before);
 }
 
 static void refuse_envelope(emitter_t *self, request_t *request)
@@ -160,6 +162,7 @@ static void refuse_envelope(emitter_t *self, request_t *request)
 void requests_take(emitter_t *self, input_t *input, slice_t bytes)
 {
     uint64_t peer = peer_of(input);
+    arena_mark_t before = arena_mark(&self->next->arena);
     request_t *request = add_request(self, input, peer);
     bool admitted = !input->overflow && gate_admits(&self->gate, peer, clk_mono_ms());
     if (input->overflow)
@@ -171,5 +174,5 @@ void requests_take(emitter_t *self, input_t *input, slice_t bytes)
     else
         add_busy(self, request, bytes);
     if (!admitted && self->disk_full)
-        answer_early(self);
+        answer_early(self, &before);
 }

@@ -14,9 +14,10 @@ static bool take_tail(void *owner, const outgoing_event_t *event)
     return outgoing_refill(owner, event);
 }
 
+/* Not while the disk is full: what their receipts change in the journal would wait in memory. */
 static bool wants_refill(const emitter_t *self, outgoing_want_t *ret_want)
 {
-    return !self->read_again_ms && outgoing_wants(self->outgoing, ret_want);
+    return !self->disk_full && !self->read_again_ms && outgoing_wants(self->outgoing, ret_want);
 }
 
 static void refill(emitter_t *self)

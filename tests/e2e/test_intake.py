@@ -170,13 +170,13 @@ def test_hostile_requests_get_their_code(emitter):
 def test_hostile_pushes_are_audited(emitter):
     auditor = emitter.play_auditor()
     push = emitter.push()
-    for _, request, _ in HOSTILE:
-        if len(request) < 4 << 20:
-            push.send(request)
+    may_be_read = [(r, c) for _, r, c in HOSTILE if len(r) < 5 << 18] + \
+        [(HEAD + b',"data":"' + b"x" * (1 << 20) + b'"}', "too_large")]
+    for request, _ in may_be_read:
+        push.send(request)
     push.send(encode([event()]))
     push.send(encode(event()))
-    sent = [(r, c) for _, r, c in HOSTILE if len(r) < 4 << 20]
-    codes = [c for _, c in sent if c != "too_many"] + ["too_many", "wrong_type"]
+    codes = [c for _, c in may_be_read if c != "too_many"] + ["too_many", "wrong_type"]
     wait_until(lambda: len(auditor.of("event.rejected")) == len(codes), what="all refusals")
     refused = auditor.of("event.rejected")
     assert sorted(r[24].decode() for r in refused) == sorted(codes)
@@ -321,9 +321,14 @@ def test_sigterm_answers_what_was_read(emitter):
 
 # ---- Downstream -----------------------------------------------------------------------------
 
+def connected(emitter):
+    stats = emitter.stats()
+    return stats["routers"] == stats["deliverers"] == 1
+
+
 def test_one_message_per_object_is_on_its_way(emitter):
     down = emitter.play(receipting=False)
-    wait_until(emitter.stage.ready, what="ready")
+    wait_until(lambda: connected(emitter), what="connections")
     for n in range(10):
         emitter.ask_json(event(data={"n": n}))
     down.wait(1)
@@ -361,7 +366,19 @@ def test_a_lost_router_connection_makes_everything_due(make_emitter):
     assert "router" in emitter.stage.control("ping")["why"]
     second = emitter.play()
     second.wait(20)
+    wait_until(lambda: connected(emitter), what="connections")
+
+
+def test_ready_when_router_deliverer_and_auditor_are_there(emitter):
+    assert "router" in emitter.stage.control("ping")["why"]
+    emitter.play()
+    wait_until(lambda: connected(emitter), what="connections")
+    ping = emitter.stage.control("ping")
+    assert not ping["ready"] and "auditor" in ping["why"]
+    auditor = emitter.play_auditor()
     wait_until(emitter.stage.ready, what="ready")
+    auditor.marking = False
+    wait_until(lambda: not emitter.stage.ready(), what="not ready")
 
 
 def test_a_backlog_waits_on_disk(make_emitter):
@@ -451,6 +468,29 @@ def test_busy_below_min_free(make_emitter, tmp_path):
     wait_until(lambda: emitter.ask_json(event())["status"] == "accepted", what="room")
     core.close()
     push.close()
+
+
+def test_what_is_pushed_while_intake_is_closed_costs_little(make_emitter, tmp_path):
+    emitter = make_emitter(start=False)
+    config = tmp_path / "provisor.cfg"
+    del emitter.pipeline.env["PROVISOR_DISK_MIN_FREE"]
+    config.write_text("disk\n    min_free = 1MiB\n")
+    emitter.start(PROVISOR_CONFIG=str(config))
+    body = encode(event(data={"pad": "x" * 1000000}))
+    pushes = [emitter.socket(zmq.PUSH, "push", sndhwm=1) for _ in range(8)]
+    for push in pushes:
+        push.send(body)
+    wait_until(lambda: emitter.stats()["accepted"] == 8, what="all connections")
+    config.write_text("disk\n    min_free = 1000000GiB\n")
+    emitter.stage.kill(signal.SIGHUP)
+    wait_until(lambda: not emitter.stats()["open"], what="a closed intake")
+    before = rss_mib(emitter)
+    for push in pushes:
+        while push.poll(300, zmq.POLLOUT):
+            push.send(body)
+    assert rss_mib(emitter) - before < 8 * 12
+    for push in pushes:
+        push.close()
 
 
 # ---- Replays --------------------------------------------------------------------------------

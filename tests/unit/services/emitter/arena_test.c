@@ -38,10 +38,32 @@ static void absent_stays_absent_and_empty_stays_empty(void **state)
     arena_release(&arena);
 }
 
+static void what_came_after_a_mark_is_taken_back(void **state)
+{
+    (void)state;
+    arena_t arena = {0};
+    arena_mark_t empty = arena_mark(&arena);
+    (void)arena_copy(&arena, SLICE("a"));
+    arena_rewind(&arena, &empty);
+    assert_int_equal(arena.bytes, 0);
+    slice_t kept = arena_copy(&arena, SLICE("kept"));
+    arena_mark_t mark = arena_mark(&arena);
+    const char *next = arena_copy(&arena, SLICE("next")).data;
+    for (int i = 0; i < 5; i++) {
+        memset(arena_alloc(&arena, 100000), 1, 100000);
+        arena_rewind(&arena, &mark);
+        assert_int_equal(arena.bytes, 16);
+        assert_ptr_equal(arena_copy(&arena, SLICE("same")).data, next);
+    }
+    assert_true(slice_is(kept, "kept"));
+    arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_out_stays_where_it_is),
+        cmocka_unit_test(what_came_after_a_mark_is_taken_back),
         cmocka_unit_test(absent_stays_absent_and_empty_stays_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
