@@ -27,6 +27,9 @@ typedef enum {
 /* WAL, synchronous=FULL, foreign keys off, busy timeout 5 s, no automatic checkpoint inside a
  * commit (db_checkpoint). */
 result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault) MUST_CHECK;
+/* How long a statement waits for another connection before it is RESULT_AGAIN; 0: not at all. For
+ * connections of a loop, which tries again later. */
+void db_set_busy_timeout(db_t *db, int64_t timeout_ms);
 /* Ends every statement of it. */
 void db_close(db_t **db);
 

@@ -151,10 +151,15 @@ static int apply_settings(db_t *db)
     return code == SQLITE_OK ? exec_when_free(db, settings) : code;
 }
 
+void db_set_busy_timeout(db_t *db, int64_t timeout_ms)
+{
+    sqlite3_busy_timeout(db->handle, (int)timeout_ms);
+}
+
 static result_t configure(db_t *db)
 {
     sqlite3_extended_result_codes(db->handle, 1);
-    sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
+    db_set_busy_timeout(db, BUSY_TIMEOUT_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     int code = apply_settings(db);

@@ -156,6 +156,11 @@ void handlers_close(handlers_t **handlers_ref)
     *handlers_ref = NULL;
 }
 
+void handlers_never_wait(handlers_t *handlers)
+{
+    db_set_busy_timeout(db_of(handlers), 0);
+}
+
 int64_t handlers_version(const handlers_t *handlers)
 {
     return handlers->version;

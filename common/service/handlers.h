@@ -14,6 +14,9 @@ typedef struct handlers_t handlers_t;
 /* Opens (makes, migrates) handlers.db in dir and reads it. */
 result_t handlers_open(const char *dir, handlers_t **ret_handlers, fault_t *fault) MUST_CHECK;
 void handlers_close(handlers_t **handlers);
+/* From now on nothing waits for another writer: a write then fails with RESULT_AGAIN at once. For a
+ * loop, which must not stand still and tries again. */
+void handlers_never_wait(handlers_t *handlers);
 /* Reads what other processes changed; costs next to nothing when they did not. ret_changed (may be
  * NULL): the table differs from what it was at the last poll, or at the start; own writes count.
  * RESULT_AGAIN: busy, the next poll will do. */

@@ -31,11 +31,13 @@ result_t roster_open(const char *dir, const settings_defaults_t *defaults, const
     *roster = (roster_t){.log = log, .calls = calls, .owner = owner, .readable = true};
     take_defaults(roster, defaults);
     result_t r = handlers_open(dir, &roster->table, fault);
-    if (r == RESULT_OK)
-        *ret_roster = roster;
-    else
+    if (r != RESULT_OK) {
         roster_close(&roster);
-    return r;
+        return r;
+    }
+    handlers_never_wait(roster->table);
+    *ret_roster = roster;
+    return RESULT_OK;
 }
 
 void roster_close(roster_t **roster)
@@ -142,7 +144,8 @@ static void log_readable(roster_t *roster, result_t r)
     roster->readable = readable;
 }
 
-static void write_suspension(roster_t *roster, roster_handler_t *handler)
+/* first: not tried before, so a failure is news. */
+static void write_suspension(roster_t *roster, roster_handler_t *handler, bool first)
 {
     fault_t fault = {""};
     AUTO_FREE char *reason = mem_strdup(handler->suspend_reason);
@@ -155,7 +158,7 @@ static void write_suspension(roster_t *roster, roster_handler_t *handler)
         free(TAKE(handler->suspend_reason));
     } else if (r == RESULT_NOT_FOUND || r == RESULT_INVALID) {
         free(TAKE(handler->suspend_reason)); /* gone meanwhile: the table will say so */
-    } else {
+    } else if (first) {
         log_line(roster->log, LEVEL_WARN,
                  "event=suspend_not_stored handler_id=%lld error=\"%s\" next=\"it parks here; "
                  "tried again\"",
@@ -179,7 +182,7 @@ bool roster_poll(roster_t *roster)
     bool wrote = false;
     for (size_t i = 0; i < roster->n_handlers; i++)
         if (roster->handlers[i]->suspend_reason) {
-            write_suspension(roster, roster->handlers[i]);
+            write_suspension(roster, roster->handlers[i], false);
             wrote = true;
         }
     if (wrote)
@@ -208,7 +211,7 @@ void roster_suspend(roster_t *roster, roster_handler_t *handler, const char *rea
     if (handler->status != HANDLER_ENABLED || handler->suspend_reason)
         return;
     handler->suspend_reason = mem_strdup(reason);
-    write_suspension(roster, handler);
+    write_suspension(roster, handler, true);
     take_rows(roster, false);
     if (!roster_gone(handler)) /* it parks, also when the table could not be written */
         roster->calls->on_changed(roster->owner, handler, false);

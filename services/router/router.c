@@ -283,8 +283,10 @@ static result_t open_all(router_t *router, fault_t *fault)
     char node[40]; /* nothing durable, so a new one each time */
     snprintf(node, sizeof node, "router-%016llx", (unsigned long long)service_boot(service));
     result_t r = handlers_open(config_handlers_dir(config), &router->handlers, fault);
-    if (r == RESULT_OK)
+    if (r == RESULT_OK) {
+        handlers_never_wait(router->handlers);
         r = open_forwards(router, fault);
+    }
     if (r == RESULT_OK)
         r = audit_new(service, "router", node, NULL, NULL, &router->audit, fault);
     if (r == RESULT_OK)

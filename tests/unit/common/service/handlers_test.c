@@ -438,6 +438,10 @@ static void a_busy_table_is_said(void **state)
     assert_int_equal(handlers_poll(handlers, NULL), RESULT_OK); /* readers do not wait */
     assert_int_equal(handlers_add(handlers, &handler, &fault), RESULT_AGAIN);
     assert_non_null(strstr(fault.text, "handlers.db is busy; try again"));
+    handlers_never_wait(handlers);
+    int64_t began_ms = clk_mono_ms();
+    assert_int_equal(handlers_add(handlers, &handler, &fault), RESULT_AGAIN);
+    assert_in_range(clk_mono_ms() - began_ms, 0, 1000);
     db_rollback(db);
     assert_int_equal(handlers_add(handlers, &handler, &fault), RESULT_OK);
 }
