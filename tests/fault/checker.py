@@ -226,7 +226,8 @@ class Checker:
         for (name, id_), arrivals in seen.items():
             recorded = sum(1 for r in self.history.get((id_, name), ()) if r.get("attempt"))
             # curl itself sends again when a kept connection is closed before any answer (status 0)
-            excused = sum(a.status == 0 or self.uncommitted_at_a_kill(a.answered_at or a.at) or
+            # and what a frozen link let through late may be of a process that was killed meanwhile
+            excused = sum(a.status == 0 or self.cut_near(a.at, a.at) or self.uncommitted_at_a_kill(a.answered_at or a.at) or
                           self.kill_between(a.at, (a.answered_at or a.at + rigs.TIMEOUT_S) + GRACE_S)
                           for a in arrivals)
             if len(arrivals) - excused > recorded:

@@ -109,7 +109,8 @@ class Driver:
         if fault and fault.kind == "crash" and code == KILLED:
             self.fire(fault)
             self.note("kill", name)
-        elif fault and fault.kind != "crash" and code == FAILED:
+        elif fault and (code == FAILED and fault.kind != "crash" or
+                        code == -signal.SIGABRT and fault.kind == "descriptors"):
             self.fire(fault)
             self.note("kill", name)
         else:

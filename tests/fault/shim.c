@@ -130,7 +130,7 @@ static int open_tracked(int fd, const char *path)
 
 #define MODE_OF(flags)                                                                             \
     mode_t mode = 0;                                                                               \
-    if ((flags) & O_CREAT) {                                                                       \
+    if ((flags)&O_CREAT) {                                                                         \
         va_list list;                                                                              \
         va_start(list, flags);                                                                     \
         mode = va_arg(list, mode_t);                                                               \
