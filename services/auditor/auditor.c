@@ -232,6 +232,10 @@ static result_t open_questions(auditor_t *auditor, fault_t *fault)
     auditor->desk = (desk_t){.archive = archive_new(auditor->dir, history_shelf(auditor->history)),
                              .jobs = store_db(auditor->store),
                              .worker = auditor->worker};
+    r = handlers_open(config_handlers_dir(service_config(auditor->service)),
+                      &auditor->desk.handlers, fault);
+    if (r != RESULT_OK)
+        return r;
     auditor->questions = questions_new(loop, &socket, &auditor->desk, &calls, auditor);
     r = endpoint_connect(
         loop, config_text(service_config(auditor->service), "auditor", "replay"),
@@ -273,6 +277,7 @@ static void destroy(void **self)
     replayer_destroy(&auditor->replayer);
     questions_destroy(&auditor->questions);
     archive_destroy(&auditor->desk.archive);
+    handlers_close(&auditor->desk.handlers);
     history_close(&auditor->history);
     stream_destroy(&auditor->stream);
     announcer_destroy(&auditor->announcer);

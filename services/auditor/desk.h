@@ -4,13 +4,15 @@
 #define PROVISOR_DESK_H
 
 #include "common/base/clk.h"
+#include "common/service/handlers.h"
 #include "services/auditor/archive.h"
 #include "services/auditor/worker.h"
 
 typedef struct {
     archive_t *archive;
-    db_t *jobs;       /* of replays, jobs.h */
-    worker_t *worker; /* to hear that it is to stop */
+    db_t *jobs;           /* of replays, jobs.h */
+    handlers_t *handlers; /* whom replays may be for */
+    worker_t *worker;     /* to hear that it is to stop */
 } desk_t;
 
 enum {

@@ -56,6 +56,25 @@ static result_t read_job(const json_tree_t *q, job_t *job, fault_t *fault)
     return RESULT_OK;
 }
 
+/* The table may be read by this thread's own connection only. Busy: what was read before will do.
+ */
+static result_t check_handler(desk_t *desk, const job_t *job, fault_t *fault)
+{
+    if (!job->handler_id)
+        return RESULT_OK;
+    result_t r = handlers_poll(desk->handlers, NULL);
+    if (r != RESULT_OK && r != RESULT_AGAIN)
+        return fault_set(fault, r, "the handler table cannot be read");
+    const handler_t *handler = handlers_find(desk->handlers, job->handler_id);
+    if (!handler)
+        return fault_set(fault, RESULT_NOT_FOUND, "there is no handler %lld",
+                         (long long)job->handler_id);
+    if (handler->status == HANDLER_ARCHIVED || handler->status == HANDLER_DELETED)
+        return fault_set(fault, RESULT_NOT_FOUND, "handler %lld is %s: nothing is sent to it",
+                         (long long)job->handler_id, handler_status_str(handler->status));
+    return RESULT_OK;
+}
+
 /* A replay's own id stands for the event that it replays. */
 static result_t find_original(desk_t *desk, job_t *job, fault_t *fault)
 {
@@ -111,6 +130,8 @@ result_t replay_ops_start(desk_t *desk, const json_tree_t *question, json_writer
 {
     job_t job = {.state = "running", .created_ms = clk_wall_ms()};
     result_t r = read_job(question, &job, fault);
+    if (r == RESULT_OK)
+        r = check_handler(desk, &job, fault);
     if (r == RESULT_OK)
         r = find_original(desk, &job, fault);
     if (r == RESULT_OK)

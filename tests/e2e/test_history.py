@@ -95,3 +95,20 @@ def test_malformed_questions_get_an_answer(pipeline):
         answer = pipeline.question(question)
         assert answer["ok"] is False and answer["error"], question
     assert pipeline.question({"from": 1, "to": 2})["ok"]
+
+
+def test_a_replay_for_a_handler_that_is_gone_is_refused(pipeline, handler):
+    _, id_, ids = exhausted(pipeline, handler, 1)
+
+    def refusals(handler_id):
+        questions = [{"op": "replay", "handler_id": handler_id},
+                     {"op": "replay", "handler_id": handler_id, "event_id": ids[0]}]
+        return [pipeline.question(q) for q in questions]
+
+    assert refusals(99) == [{"ok": False, "error": "there is no handler 99"}] * 2
+    done = pipeline.cli("replay", "--handler", "99", "--event-id", ids[0], check=False)
+    assert done.returncode == 1 and "there is no handler 99" in done.stderr
+    for state in ("archive", "delete"):
+        pipeline.cli("handler", state, str(id_))
+        assert all(not a["ok"] and f"handler {id_} is {state}d" in a["error"] for a in refusals(id_))
+    assert pipeline.question({"op": "replay_jobs"})["jobs"] == []

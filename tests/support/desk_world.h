@@ -5,6 +5,7 @@
 #include "tests/support/history_world.h"
 
 #include "common/base/json.h"
+#include "common/base/mem.h"
 #include "common/db/store.h"
 #include "services/auditor/answers.h"
 #include "services/auditor/jobs.h"
@@ -16,6 +17,22 @@ typedef struct {
     answers_effect_t effect; /* of the last question */
 } desk_world_t;
 
+enum { DESK_HANDLERS = 9 }; /* handlers 1 to 9 exist */
+
+static inline void desk_add_handlers(handlers_t *handlers)
+{
+    for (size_t i = handlers_count(handlers); i < DESK_HANDLERS; i++) {
+        handler_t handler;
+        handler_init(&handler);
+        handler.name = mem_strdup("handler");
+        handler.events = mem_strdup("*");
+        handler.task = mem_strdup("example.org/");
+        result_t r = handlers_add(handlers, &handler, NULL);
+        handler_release(&handler);
+        assert_int_equal(r, RESULT_OK);
+    }
+}
+
 static inline void desk_open(desk_world_t *world)
 {
     store_spec_t spec = {.dir = world->history->folder.path,
@@ -26,11 +43,15 @@ static inline void desk_open(desk_world_t *world)
     world->desk = (desk_t){
         .archive = archive_new(world->history->folder.path, history_shelf(world->history->history)),
         .jobs = store_db(world->store)};
+    assert_int_equal(handlers_open(world->history->folder.path, &world->desk.handlers, NULL),
+                     RESULT_OK);
+    desk_add_handlers(world->desk.handlers);
 }
 
 static inline void desk_close(desk_world_t *world)
 {
     archive_destroy(&world->desk.archive);
+    handlers_close(&world->desk.handlers);
     store_close(&world->store);
 }
 

@@ -116,6 +116,8 @@ static void bad_questions_are_told_why(void **state)
         {"{\"op\":\"event\",\"event_id\":\"01234567890123456789012345678901\"}", "longer"                      },
         {"{\"op\":\"replay\"}",                                                  "say what"                    },
         {"{\"op\":\"replay\",\"event_id\":\"x\"}",                               "not found"                   },
+        {"{\"op\":\"replay\",\"handler_id\":10}",                                "no handler 10"               },
+        {"{\"op\":\"replay\",\"handler_id\":10,\"event_id\":\"x\"}",             "no handler 10"               },
         {"{\"op\":\"replay\",\"handler_id\":7,\"status\":\"x\"}",                "\"status\""                  },
         {"{\"op\":\"replay\",\"handler_id\":7,\"superseded\":1}",                "\"superseded\""              },
         {"{\"op\":\"replay\",\"handler_id\":7,\"rate\":-1}",                     "\"rate\""                    },

@@ -119,8 +119,8 @@ static void one_event_goes_to_whoever_had_it(void **state)
     assert_replay(world, E "1\",\"superseded\":true", "1>7#1 1>8#1");
     assert_replay(world, E "1\"", "");
     assert_replay(world, E "1\",\"superseded\":true,\"handler_id\":8", "1>8#2");
-    assert_replay(world, E "6\",\"handler_id\":99", "6>99#1"); /* it never went there */
-    assert_replay(world, E "6\",\"handler_id\":99", "6>99#2");
+    assert_replay(world, E "6\",\"handler_id\":9", "6>9#1"); /* it never went there */
+    assert_replay(world, E "6\",\"handler_id\":9", "6>9#2");
     AUTO(json_tree) none = desk_ask(world, "{\"op\":\"replay\"," E "8\",\"status\":\"exhausted\"}");
     assert_non_null(strstr(json_get_str(none, "error"), "nothing to replay"));
 }
