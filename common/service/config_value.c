@@ -36,9 +36,12 @@ result_t config_value_parse_size(slice_t text, int64_t *ret_bytes)
         return RESULT_INVALID;
     slice_t unit = {text.data + used, text.size - used};
     for (size_t i = 0; i < sizeof size_units / sizeof *size_units; i++)
-        if (slice_is(unit, size_units[i].unit))
-            return __builtin_mul_overflow(value, size_units[i].bytes, ret_bytes) ? RESULT_INVALID
-                                                                                 : RESULT_OK;
+        if (slice_is(unit, size_units[i].unit)) {
+            if (value > INT64_MAX / size_units[i].bytes)
+                return RESULT_INVALID;
+            *ret_bytes = value * size_units[i].bytes;
+            return RESULT_OK;
+        }
     return RESULT_INVALID;
 }
 
