@@ -321,19 +321,45 @@ static bool deliverer_ready(void *self, char *ret_why, size_t size)
     return !why;
 }
 
-static result_t deliverer_check(const config_t *config, fault_t *fault)
+static result_t check_partitions(slice_t text, fault_t *fault)
 {
     partitions_t partitions;
+    return partitions_parse(text, &partitions, fault);
+}
+
+static result_t check_retry(slice_t text, fault_t *fault)
+{
     retry_schedule_t schedule;
-    const char *on_full = config_text(config, "deliverer", "on_full");
-    result_t r = partitions_parse(slice_of(config_text(config, "deliverer", "partitions")),
-                                  &partitions, fault);
-    if (r == RESULT_OK)
-        r = retry_parse(slice_of(config_text(config, "deliverer", "retry")), -1, &schedule, fault);
-    if (r == RESULT_OK && strcmp(on_full, "block") != 0 && strcmp(on_full, "exhaust") != 0)
-        r = fault_set(fault, RESULT_INVALID, "deliverer.on_full is \"%s\"; it is exhaust or block",
-                      on_full);
-    return r;
+    return retry_parse(text, -1, &schedule, fault);
+}
+
+static result_t check_on_full(slice_t text, fault_t *fault)
+{
+    if (slice_is(text, "block") || slice_is(text, "exhaust"))
+        return RESULT_OK;
+    return fault_set(fault, RESULT_INVALID, "\"%.*s\" is neither exhaust nor block",
+                     SLICE_ARG(text));
+}
+
+static result_t deliverer_check(const config_t *config, fault_t *fault)
+{
+    static const struct {
+        const char *key;
+        result_t (*check)(slice_t text, fault_t *fault);
+    } checks[] = {
+        {"partitions", check_partitions},
+        {"retry",      check_retry     },
+        {"on_full",    check_on_full   },
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        fault_t why;
+        slice_t text = slice_of(config_text(config, "deliverer", checks[i].key));
+        result_t r = checks[i].check(text, &why);
+        if (r != RESULT_OK)
+            return fault_set(fault, r, "%s: %.400s",
+                             config_source(config, "deliverer", checks[i].key), why.text);
+    }
+    return RESULT_OK;
 }
 
 const service_spec_t deliverer_spec = {

@@ -41,7 +41,7 @@ result_t partitions_parse(slice_t text, partitions_t *ret_set, fault_t *fault)
         }
         if (!take_range(text, &at, &first, &last))
             return fault_set(fault, RESULT_INVALID,
-                             "deliverer.partitions: \"%.*s\" is not a list of partitions 0..63; "
+                             "\"%.*s\" is not a list of partitions 0..63; "
                              "write for example 0-31 or \"0-15 40\"",
                              SLICE_ARG(text));
         for (int p = first; p <= last; p++)
@@ -49,7 +49,7 @@ result_t partitions_parse(slice_t text, partitions_t *ret_set, fault_t *fault)
     }
     if (!set)
         return fault_set(fault, RESULT_INVALID,
-                         "deliverer.partitions is empty; a deliverer owns at least one of 0..63");
+                         "it is empty; a deliverer owns at least one of 0..63");
     *ret_set = set;
     return RESULT_OK;
 }

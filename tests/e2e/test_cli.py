@@ -220,5 +220,13 @@ def test_bad_settings_stop_the_start(make_pipeline):
                               capture_output=True, text=True, timeout=20)
         assert done.returncode == 78, done.stderr
         assert place in done.stderr and reason in done.stderr
+    bad = [("retry", "5s,,1m", "delay 2"), ("on_full", "wait", "exhaust"), ("partitions", "0-99", "0-31")]
+    for key, value, reason in bad:
+        path.write_text(f"deliverer\n    # a comment\n    {key} = {value}\n")
+        for flags in (["--data", pipeline.data], ["--check"]):
+            done = subprocess.run([BIN / "provisor-deliverer", "--config", path, *flags],
+                                  capture_output=True, text=True, timeout=20)
+            assert done.returncode == 78, done.stderr
+            assert f"provisor.conf:3: deliverer.{key}: " in done.stderr and reason in done.stderr
     path.write_text(pipeline.cli("config").stdout)
     assert subprocess.run([BIN / "provisor-emitter", "--config", path, "--check"]).returncode == 0
