@@ -2,8 +2,10 @@
 #include "services/cli/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
@@ -200,6 +202,27 @@ static int check_events(const cli_t *cli, const handler_t *handler)
     return EXIT_OK;
 }
 
+/* Only here: the deliverer may be on another machine, and reads the files there. */
+static int check_file(const cli_t *cli, const char *flag, const char *path)
+{
+    struct stat status;
+    if (!cli_flag(cli, flag) || !path || path[0] != '/') /* handler_check tells of the last one */
+        return EXIT_OK;
+    AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return cli_fail(cli, EXIT_FAILED, "--%s %s: %s", flag, path, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return cli_fail(cli, EXIT_FAILED, "--%s %s: is not a file", flag, path);
+    return EXIT_OK;
+}
+
+static int check_files(const cli_t *cli, const handler_t *handler)
+{
+    int code = check_file(cli, "ca-file", handler->ca_file);
+    code = code ? code : check_file(cli, "cert-file", handler->cert_file);
+    return code ? code : check_file(cli, "key-file", handler->key_file);
+}
+
 static void print_handler_json(const handler_t *handler)
 {
     AUTO_BUF line = {0};
@@ -220,6 +243,7 @@ static int add_run(cli_t *cli)
     if (!handler.name || !handler.events || !handler.task)
         return cli_fail(cli, EXIT_USAGE, "--name, --event and --task are required");
     code = check_events(cli, &handler);
+    code = code ? code : check_files(cli, &handler);
     if (code != EXIT_OK)
         return code;
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
@@ -281,6 +305,7 @@ static int update_run(cli_t *cli)
     copy_handler(found, &handler);
     code = take_flags(cli, &handler, false, &notice);
     code = code ? code : check_events(cli, &handler);
+    code = code ? code : check_files(cli, &handler);
     if (code != EXIT_OK)
         return code;
     if (handlers_update(handlers, &handler, &fault) != RESULT_OK)

@@ -104,6 +104,24 @@ def test_bad_flags_say_what_to_do(pipeline):
         assert done.returncode == code and text in done.stderr, (args, done.returncode, done.stderr)
 
 
+def test_files_of_a_handler_must_be_there(pipeline, tmp_path):
+    there = tmp_path / "ca.pem"
+    there.write_text("pem")
+    id_ = pipeline.add_handler("https://h/", "--ca-file", str(there))
+    there.unlink()
+    both = ("--cert-file", "/etc/hostname", "--key-file", "/nowhere/key.pem")
+    cases = [(("--ca-file", str(there)), f"--ca-file {there}: No such file"),
+             (("--ca-file", str(tmp_path)), f"--ca-file {tmp_path}: is not a file"),
+             (("--ca-file", "ca.pem"), "absolute path"),
+             (both, "--key-file /nowhere/key.pem: No such file")]
+    for flags, text in cases:
+        for args in (["add", "--name", "x", "--event", "*", "--task", "h"], ["update", str(id_)]):
+            done = pipeline.cli("handler", *args, *flags, check=False)
+            assert done.returncode == 1 and text in done.stderr, (args, flags, done.stderr)
+    assert [h["id"] for h in pipeline.cli_json("handler", "list")] == [id_]
+    pipeline.cli("handler", "update", str(id_), "--priority", "5")  # what is not named is not looked at
+
+
 def test_log_follow_is_live(pipeline, handler):
     h = handler()
     pipeline.add_handler(h.url)
