@@ -1,5 +1,8 @@
 #include "tests/support/unit.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
 #include "services/router/forward.h"
@@ -35,6 +38,17 @@ typedef struct {
     int next; /* of the messages that came */
 } world_t;
 
+/* Nobody ever listened there. */
+static void free_endpoint(char ret_endpoint[static 64])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    AUTO_FD fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    snprintf(ret_endpoint, 64, "tcp://127.0.0.1:%d", ntohs(address.sin_port));
+}
+
 static void start_deliverer(world_t *world)
 {
     world->deliverer = zsock_new(ZMQ_PULL);
@@ -51,10 +65,7 @@ static int setup_alone(void **state)
     world->service = (service_t){
         zloop_new(), {"test", LEVEL_ERROR}
     };
-    zsock_t *socket = zsock_new(ZMQ_PULL);
-    int port = zsock_bind(socket, "tcp://127.0.0.1:*");
-    zsock_destroy(&socket);
-    snprintf(world->endpoint, sizeof world->endpoint, "tcp://127.0.0.1:%d", port);
+    free_endpoint(world->endpoint);
     *state = world;
     return forward_open(&world->service, world->endpoint, PENDING_BYTES, &world->forward, &fault);
 }
