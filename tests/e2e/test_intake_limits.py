@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from emitter_peers import Emitter, encode, receive
-from provisor import event, wait_until
+from provisor import SLOW, event, wait_until
 
 HEAD = b'{"event":{"events_id":"clients.create","object_id":12},"data":{"a":"'
 MIB = 1 << 20
@@ -49,7 +49,7 @@ def test_answers_that_are_never_read_cost_little(emitter):
         silent.send(request)
     wait_until(lambda: emitter.stats()["rejected"] == 4001 * 1000, what="all requests",
                timeout=60)
-    assert rss_mib(emitter) - before < 200
+    assert SLOW > 1 or rss_mib(emitter) - before < 200  # a sanitizer keeps what is freed
     silent.close()
     emitter.assert_lives()
 
