@@ -8,6 +8,7 @@
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 #include "common/service/endpoint.h"
+#include "services/cli/terminal.h"
 
 typedef struct {
     const char *name;
@@ -120,12 +121,14 @@ int cli_flag_time(const cli_t *cli, const char *name, int64_t otherwise, int64_t
 int cli_fail(const cli_t *cli, int code, const char *format, ...)
 {
     va_list args;
+    AUTO_FREE char *message = NULL;
+    AUTO_BUF clean = {0};
     va_start(args, format);
-    fprintf(stderr, "provisor%s%s: ", cli && cli->command ? " " : "",
-            cli && cli->command ? cli->command->name : "");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    ENSURE(vasprintf(&message, format, args) >= 0);
     va_end(args);
+    terminal_add_lines(&clean, slice_of(message)); /* a stage's words may hold a handler's */
+    fprintf(stderr, "provisor%s%s: %s\n", cli && cli->command ? " " : "",
+            cli && cli->command ? cli->command->name : "", clean.data ? clean.data : "");
     return code;
 }
 

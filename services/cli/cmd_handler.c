@@ -15,6 +15,7 @@
 #include "services/cli/in_force.h"
 #include "services/cli/print.h"
 #include "services/cli/table.h"
+#include "services/cli/terminal.h"
 
 #define AUTO_HANDLER __attribute__((cleanup(handler_release))) handler_t
 
@@ -379,7 +380,9 @@ static int show_run(cli_t *cli)
         AUTO_BUF value = {0};
         const json_tree_t *v = tree->u.object.values[i];
         print_tree(v, &value);
-        printf("%-14s %s\n", tree->u.object.keys[i], YAJL_IS_STRING(v) ? v->u.string : value.data);
+        AUTO_BUF clean = {0};
+        terminal_add_lines(&clean, YAJL_IS_STRING(v) ? slice_of(v->u.string) : buf_slice(&value));
+        printf("%-14s %s\n", tree->u.object.keys[i], clean.data ? clean.data : "");
     }
     return EXIT_OK;
 }

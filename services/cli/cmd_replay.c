@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "services/cli/print.h"
+#include "services/cli/terminal.h"
 
 static int build_question(const cli_t *cli, buf_t *ret_question)
 {
@@ -56,9 +57,8 @@ static void print_result(const cli_t *cli, const json_tree_t *job)
         printf("skipped, because a later event of the same object was delivered (--superseded "
                "sends them too):\n");
     for (size_t i = 0; YAJL_IS_ARRAY(skipped) && i < skipped->u.array.len; i++)
-        printf("  %s\n", YAJL_GET_STRING(skipped->u.array.values[i]));
-    if (json_get_str(job, "error"))
-        printf("%s\n", json_get_str(job, "error"));
+        terminal_print("  ", YAJL_GET_STRING(skipped->u.array.values[i]), "\n");
+    terminal_print("", json_get_str(job, "error"), "\n");
 }
 
 static int watch(const cli_t *cli, int64_t id)

@@ -3,6 +3,7 @@
 
 #include "common/base/cleanup.h"
 #include "services/cli/print.h"
+#include "services/cli/terminal.h"
 
 static const char *words(const char *topic)
 {
@@ -27,8 +28,10 @@ static void print_indented(const char *title, const char *text)
 {
     if (!text || !*text)
         return;
+    AUTO_BUF clean = {0};
+    terminal_add_lines(&clean, slice_of(text));
     printf("      %s:\n", title);
-    for (const char *line = text; *line;) {
+    for (const char *line = clean.data; *line;) {
         size_t size = strcspn(line, "\n");
         printf("        %.*s\n", (int)size, line);
         line += size + (line[size] == '\n');
@@ -40,9 +43,11 @@ static void print_record(const json_tree_t *record, bool details)
     const char *handler = json_get_str(record, "handler"), *reason = json_get_str(record, "reason");
     const char *error = json_get_str(record, "error");
     int64_t status = json_get_int(record, "http_status", 0);
-    printf("  %s  %s", json_get_str(record, "at"), words(json_get_str(record, "topic")));
+    terminal_print("  ", json_get_str(record, "at"), "  ");
+    terminal_print("", words(json_get_str(record, "topic")), "");
+    terminal_print("  to ", handler, "");
     if (handler)
-        printf("  to %s (%lld)", handler, (long long)json_get_int(record, "handler_id", 0));
+        printf(" (%lld)", (long long)json_get_int(record, "handler_id", 0));
     if (json_get_int(record, "attempt", 0))
         printf("  attempt %lld", (long long)json_get_int(record, "attempt", 0));
     if (status)
@@ -50,13 +55,10 @@ static void print_record(const json_tree_t *record, bool details)
     AUTO_BUF duration = {0};
     if (print_number(json_get(record, "duration_ms"), &duration))
         printf("  %s ms", duration.data);
-    if (reason)
-        printf("  (%s)", reason);
+    terminal_print("  (", reason, ")");
     printf("\n");
-    if (error)
-        printf("      error: %s\n", error);
-    if (json_get_str(record, "next_at"))
-        printf("      next attempt: %s\n", json_get_str(record, "next_at"));
+    terminal_print("      error: ", error, "\n");
+    terminal_print("      next attempt: ", json_get_str(record, "next_at"), "\n");
     if (details) {
         print_indented("request", json_get_str(record, "request"));
         print_indented("response headers", json_get_str(record, "response_headers"));
@@ -105,8 +107,10 @@ static int show_run(cli_t *cli)
     AUTO_BUF body = {0}, object = {0};
     print_tree(json_get(event, "body"), &body);
     print_tree(json_get(event, "object_id"), &object);
-    printf("event %s  %s  object %s\n  body: %s\n", id, json_get_str(event, "events_id"),
-           object.data ? object.data : "-", body.data ? body.data : "");
+    terminal_print("event ", id, "");
+    terminal_print("  ", json_get_str(event, "events_id"), "");
+    terminal_print("  object ", object.data ? object.data : "-", "\n");
+    terminal_print("  body: ", body.data ? body.data : "", "\n");
     for (size_t i = 0; YAJL_IS_ARRAY(records) && i < records->u.array.len; i++)
         print_record(records->u.array.values[i], cli_flag(cli, "details") != NULL);
     print_pending(cli, id);

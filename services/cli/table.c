@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "services/cli/terminal.h"
 
 struct table_t {
     const char *const *titles;
@@ -40,11 +41,9 @@ void table_cell(table_t *table, const char *text)
         table->capacity = table->capacity ? table->capacity * 2 : 64;
         table->cells = mem_realloc(table->cells, table->capacity * sizeof *table->cells);
     }
-    char *cell = mem_strdup(text ? text : "");
-    for (char *c = cell; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = ' ';
-    table->cells[table->n_cells++] = cell;
+    buf_t cell = {0};
+    terminal_add_line(&cell, slice_of(text));
+    table->cells[table->n_cells++] = buf_take(&cell);
 }
 
 void table_cellf(table_t *table, const char *format, ...)

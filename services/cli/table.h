@@ -1,5 +1,5 @@
 /* table: rows for people. Columns are as wide as their widest cell, the last one takes what the
- * terminal has left; control characters are shown as spaces. */
+ * terminal has left; text from outside cannot steer the terminal (terminal.h). */
 #ifndef PROVISOR_TABLE_H
 #define PROVISOR_TABLE_H
 

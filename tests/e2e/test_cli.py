@@ -138,6 +138,19 @@ def test_log_follow_is_live(pipeline, handler):
         process.wait()
 
 
+def test_a_handler_cannot_steer_the_terminal(pipeline, handler):
+    answer = "\x1b]0;title\x07\x9b2J\u202egnp.exe"
+    h = handler(respond=lambda r: (500, answer))
+    pipeline.add_handler(h.url, "--retry", "none")
+    with pipeline.core() as core:
+        event_id = core.push(event(data={"name": answer}))["id"]
+    wait_until(lambda: len(pipeline.cli_json("log")) == 1, what="the row")
+    for args in (["show", event_id], ["show", event_id, "--details"], ["log"]):
+        shown = pipeline.cli(*args).stdout
+        assert "gnp.exe" in shown and not set(answer) & set(shown) & set("\x1b\x07\x9b\u202e"), (args, shown)
+    assert pipeline.cli_json("log")[0]["response"] == answer
+
+
 def test_cancel_and_retry(pipeline, handler):
     down = [True]
     h = handler(respond=lambda r: 500 if down[0] else 200)
