@@ -68,6 +68,7 @@ typedef struct {
 typedef struct {
     json_tree_t *answers[DELIVERERS_MAX];
     size_t n;
+    bool complete; /* every deliverer answered; else no sum is known */
 } loads_t;
 
 static int64_t greater(int64_t a, int64_t b)
@@ -110,35 +111,61 @@ static void ask_loads(const cli_t *cli, loads_t *loads)
     for (const char *at = cli_endpoint(cli, "deliverers", "deliverer", "control");
          *at && loads->n < DELIVERERS_MAX;) {
         AUTO_BUF one = {0}, answer = {0};
-        json_tree_t *tree = NULL;
+        AUTO(json_tree) tree = NULL;
         buf_add(&one, at, strcspn(at, " "));
         if (endpoint_ask(one.data, SLICE("{\"op\":\"handlers\"}"), PING_TIMEOUT_MS, &answer) ==
                 RESULT_OK &&
-            json_parse(buf_slice(&answer), &tree, NULL) == RESULT_OK)
-            loads->answers[loads->n++] = tree;
+            json_parse(buf_slice(&answer), &tree, NULL) == RESULT_OK &&
+            json_get_bool(tree, "ok", false))
+            loads->answers[loads->n++] = TAKE(tree);
+        else
+            loads->complete = false;
         at += one.size + strspn(at + one.size, " ");
     }
 }
 
-static void add_handler_row(table_t *table, const handler_t *handler, const load_t *load)
+/* load: NULL when not all of it is known. */
+static void add_load_cells(table_t *table, const load_t *load)
 {
     AUTO_BUF oldest = {0}, success = {0};
+    if (!load) {
+        for (int i = 0; i < 5; i++)
+            table_cell(table, "-");
+        return;
+    }
     if (load->oldest_ms)
         print_age(load->oldest_ms, &oldest);
     if (load->last_success_ms) {
         print_age(clk_wall_ms() - load->last_success_ms, &success);
         buf_add_str(&success, " ago");
     }
-    table_cellf(table, "%lld", (long long)handler->id);
-    table_cell(table, handler->name);
-    table_cell(table, handler_status_str(handler->status));
     table_cellf(table, "%lld", (long long)load->pending);
     table_cellf(table, "%lld", (long long)load->blocked_lanes);
     table_cell(table, oldest.data);
     table_cell(table, load->circuit);
     table_cell(table, success.data);
-    table_cell(table,
-               handler->status == HANDLER_SUSPENDED ? handler->status_reason : load->last_error);
+}
+
+static void add_handler_row(table_t *table, const handler_t *handler, const load_t *load)
+{
+    table_cellf(table, "%lld", (long long)handler->id);
+    table_cell(table, handler->name);
+    table_cell(table, handler_status_str(handler->status));
+    add_load_cells(table, load);
+    if (handler->status == HANDLER_SUSPENDED)
+        table_cell(table, handler->status_reason);
+    else
+        table_cell(table, load ? load->last_error : "-");
+}
+
+/* null where the value is not known */
+static void key_int(json_writer_t *w, const char *key, const int64_t *value)
+{
+    json_key(w, key);
+    if (value)
+        json_int(w, *value);
+    else
+        json_null(w);
 }
 
 static void add_handler_json(json_writer_t *w, const handler_t *handler, const load_t *load)
@@ -147,15 +174,15 @@ static void add_handler_json(json_writer_t *w, const handler_t *handler, const l
     json_key_int(w, "handler_id", handler->id);
     json_key_str(w, "name", handler->name);
     json_key_str(w, "status", handler_status_str(handler->status));
-    json_key_int(w, "pending", load->pending);
-    json_key_int(w, "lanes", load->lanes);
-    json_key_int(w, "blocked_lanes", load->blocked_lanes);
-    json_key_int(w, "in_flight", load->in_flight);
-    json_key_int(w, "oldest_ms", load->oldest_ms);
-    json_key_str(w, "circuit", load->circuit);
-    json_key_int(w, "last_success_ms", load->last_success_ms);
-    json_key_str(w, "last_error", load->last_error);
-    json_key_int(w, "last_error_ms", load->last_error_ms);
+    key_int(w, "pending", load ? &load->pending : NULL);
+    key_int(w, "lanes", load ? &load->lanes : NULL);
+    key_int(w, "blocked_lanes", load ? &load->blocked_lanes : NULL);
+    key_int(w, "in_flight", load ? &load->in_flight : NULL);
+    key_int(w, "oldest_ms", load ? &load->oldest_ms : NULL);
+    json_key_str(w, "circuit", load ? load->circuit : NULL);
+    key_int(w, "last_success_ms", load ? &load->last_success_ms : NULL);
+    json_key_str(w, "last_error", load ? load->last_error : NULL);
+    key_int(w, "last_error_ms", load ? &load->last_error_ms : NULL);
     json_close_object(w);
 }
 
@@ -163,7 +190,7 @@ static void add_handlers(status_t *self, table_t *table)
 {
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
     fault_t fault;
-    loads_t loads = {.n = 0};
+    loads_t loads = {.complete = true};
     if (handlers_open(config_handlers_dir(cli_config(self->cli)), &handlers, &fault) != RESULT_OK) {
         fprintf(stderr, "%s\n", fault.text);
         self->all_ready = false;
@@ -175,8 +202,8 @@ static void add_handlers(status_t *self, table_t *table)
         if (handler->status >= HANDLER_ARCHIVED)
             continue;
         load_t load = load_of(&loads, handler->id);
-        add_handler_row(table, handler, &load);
-        add_handler_json(&self->w, handler, &load);
+        add_handler_row(table, handler, loads.complete ? &load : NULL);
+        add_handler_json(&self->w, handler, loads.complete ? &load : NULL);
     }
     while (loads.n)
         json_tree_destroy(&loads.answers[--loads.n]);

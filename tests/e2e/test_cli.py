@@ -171,6 +171,22 @@ def test_cancel_and_retry(pipeline, handler):
     assert pipeline.cli_json("status")[0]["handlers"][0]["pending"] == 0
 
 
+def test_status_does_not_guess(pipeline, handler):
+    h = handler(respond=lambda r: 500)
+    pipeline.add_handler(h.url, "--retry", "1h", name="crm")
+    with pipeline.core() as core:
+        core.push(event())
+    wait_until(lambda: pipeline.cli_json("status")[0]["handlers"][0]["pending"] == 1, what="the delivery")
+    name = next(n for n in pipeline.stages if n.startswith("deliverer"))
+    pipeline[name].kill().wait()
+    done = pipeline.cli("status", "--json", check=False)
+    told = json.loads(done.stdout)["handlers"][0]
+    assert done.returncode == 1 and told["name"] == "crm" and told["status"] == "enabled"
+    assert {told[k] for k in ("pending", "lanes", "blocked_lanes", "in_flight", "oldest_ms", "last_success_ms")} == {None}
+    row = next(line for line in pipeline.cli("status", check=False).stdout.splitlines() if " crm " in line)
+    assert row.split()[3:] == ["-"] * 6
+
+
 def test_replay_of_what_was_given_up(pipeline, handler):
     down = [True]
     h = handler(respond=lambda r: 500 if down[0] else 200)
