@@ -61,6 +61,11 @@ result_t backlog_outbox_last(backlog_t *backlog, int64_t *ret_seq)
     return store_meta_int(backlog->db, "outbox_last", ret_seq);
 }
 
+result_t backlog_table_version(backlog_t *backlog, int64_t *ret_version)
+{
+    return store_meta_int(backlog->db, "table_version", ret_version);
+}
+
 result_t backlog_outbox_first(backlog_t *backlog, int64_t *ret_seq)
 {
     return one_int(db_stmt(backlog->db, "SELECT COALESCE(MIN(seq), 0) FROM outbox"), ret_seq);

@@ -20,6 +20,8 @@ int64_t backlog_size_bytes(const backlog_t *backlog);
 /* For the start. */
 result_t backlog_last_seq(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
 result_t backlog_outbox_last(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
+/* 0: no event was ever taken in. */
+result_t backlog_table_version(backlog_t *backlog, int64_t *ret_version) MUST_CHECK;
 /* 0: empty. */
 result_t backlog_outbox_first(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
 typedef void(backlog_on_low_water)(void *owner, slice_t node, int partition, slice_t id);

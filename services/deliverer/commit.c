@@ -219,6 +219,8 @@ static result_t apply_rest(const commit_t *commit, db_t *db)
         r = apply_cancels(commit, db);
     if (commit->settle_seq && r == RESULT_OK)
         r = queue_settle_outbox(db, commit->settle_seq);
+    if (commit->table_version && r == RESULT_OK)
+        r = queue_set_table_version(db, commit->table_version);
     if (commit->test_boot && r == RESULT_OK)
         r = queue_test_write(db, commit->test_boot);
     return r;

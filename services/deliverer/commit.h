@@ -72,10 +72,11 @@ typedef struct {
     commit_cancel_t *cancels;
     size_t n_cancels, cancels_capacity;
     buf_t records;
-    int64_t settle_seq; /* the auditor has the outbox up to here; 0: nothing new */
-    int64_t test_boot;  /* not 0: a test write */
-    int64_t bytes;      /* about what it holds */
-    int64_t began_ms;   /* monotonic, when the first addition came */
+    int64_t settle_seq;    /* the auditor has the outbox up to here; 0: nothing new */
+    int64_t test_boot;     /* not 0: a test write */
+    int64_t table_version; /* of the handlers, with which events were taken in; 0: as before */
+    int64_t bytes;         /* about what it holds */
+    int64_t began_ms;      /* monotonic, when the first addition came */
 } commit_t;
 
 commit_t *commit_new(void);

@@ -13,6 +13,7 @@ enum {
     BURST = 256,             /* messages of one turn */
     QUEUED_MESSAGES = 10000, /* in libzmq; their bytes are bounded by the emitters' windows */
     LOG_EVERY_MS = 1000,
+    BEHIND_MS = 10000, /* after the last message that was matched with a newer table */
 };
 
 struct intake_t {
@@ -23,8 +24,11 @@ struct intake_t {
     incoming_t incoming;
     bool reading;
     bool disk_low;
-    const char *stopped; /* why, as logged last; NULL: reading */
-    int64_t logged_ms;   /* when a bad message was logged last */
+    const char *stopped;    /* why, as logged last; NULL: reading */
+    int64_t logged_ms;      /* when a bad message was logged last */
+    int64_t behind_version; /* messages were matched with this table, ours is older; 0: it is not */
+    int64_t behind_ms;      /* when the last of them came */
+    int64_t noted_version;  /* of our table, as the queue has it */
     lanes_target_t *targets;
     bool *kept;
     size_t targets_capacity;
@@ -134,6 +138,15 @@ static bool take_target(deliverer_t *d, const cache_entry_t *entry, const event_
     return true;
 }
 
+static void note_version(intake_t *intake)
+{
+    deliverer_t *d = intake->deliverer;
+    if (roster_version(d->roster) == intake->noted_version)
+        return;
+    intake->noted_version = roster_version(d->roster);
+    d->next->table_version = intake->noted_version;
+}
+
 static void take_event(intake_t *intake, const incoming_event_t *in)
 {
     deliverer_t *d = intake->deliverer;
@@ -143,6 +156,7 @@ static void take_event(intake_t *intake, const incoming_event_t *in)
     cache_entry_t *entry = cache_put(d->cache, ++d->last_seq, &in->event, false);
     reserve_targets(intake, in->n);
     commit_custody(d->next, entry, batch->node, (int)batch->partition, in->n == 0);
+    note_version(intake);
     for (size_t i = 0; i < in->n; i++)
         n += take_target(d, entry, &in->event, &targets[i], &intake->targets[n]);
     if (n) {
@@ -194,6 +208,37 @@ static void cut_to_now(incoming_t *incoming, int64_t now_wall_ms)
     }
 }
 
+/* The message was matched with a table that we do not have: its emitter keeps it. What looks like a
+ * deleted handler may be one that was added since. */
+static bool is_ahead(intake_t *intake)
+{
+    const roster_t *roster = intake->deliverer->roster;
+    int64_t version = intake->incoming.match.table_version;
+    if (version <= roster_version(roster))
+        return false;
+    intake->behind_ms = clk_mono_ms();
+    if (version > intake->behind_version) {
+        intake->behind_version = version;
+        log_line(
+            intake->deliverer->log, LEVEL_WARN,
+            "event=handler_table_behind version=%lld routers=%lld next=\"events are not taken; "
+            "check provisor.handlers\"",
+            (long long)roster_version(roster), (long long)version);
+    }
+    return true;
+}
+
+static void check_behind(intake_t *intake)
+{
+    int64_t version = roster_version(intake->deliverer->roster);
+    if (!intake->behind_version ||
+        (version < intake->behind_version && clk_mono_ms() - intake->behind_ms < BEHIND_MS))
+        return;
+    intake->behind_version = 0;
+    log_line(intake->deliverer->log, LEVEL_INFO, "event=handler_table_current version=%lld",
+             (long long)version);
+}
+
 static void take_message(intake_t *intake, const slice_t frames[static INCOMING_FRAMES])
 {
     deliverer_t *d = intake->deliverer;
@@ -213,6 +258,8 @@ static void take_message(intake_t *intake, const slice_t frames[static INCOMING_
     cut_to_now(&intake->incoming, clk_wall_ms());
     /* Only with a table that is not older than the router's an unknown handler is a deleted one. */
     if (intake->incoming.match.table_version > roster_version(d->roster) && !roster_poll(d->roster))
+        return;
+    if (is_ahead(intake))
         return;
     raise_low_water(d, &intake->incoming.batch);
     take_events(intake);
@@ -306,6 +353,8 @@ const char *intake_stopped(const intake_t *intake)
 {
     if (intake->deliverer->emptying)
         return "provisor drain: takes nothing new until it is restarted";
+    if (!intake->stopped && intake->behind_version)
+        return "handlers.db is older than the routers'; check provisor.handlers";
     return intake->stopped;
 }
 
@@ -344,6 +393,7 @@ void intake_gate(intake_t *intake)
 void intake_poll(intake_t *intake)
 {
     struct statvfs disk;
+    check_behind(intake);
     if (statvfs(config_data(service_config(intake->deliverer->service)), &disk) != 0)
         return;
     int64_t free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;

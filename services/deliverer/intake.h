@@ -10,9 +10,9 @@ void intake_close(intake_t **intake);
 /* Reads when there is room, stops when not: back-pressure reaches the routers and so the journals.
  */
 void intake_gate(intake_t *intake);
-/* Looks at the disk again; each 500 ms. */
+/* Looks at the disk and the handler table's version again; each 500 ms. */
 void intake_poll(intake_t *intake);
-/* Why it is not read, for people; NULL: it is. */
+/* Why nothing is taken, for people; NULL: it is. */
 const char *intake_stopped(const intake_t *intake);
 
 void intake_receipt(intake_t *intake, slice_t node, int partition, slice_t event_id,

@@ -274,6 +274,11 @@ result_t queue_set_outbox_last(db_t *db, int64_t seq)
     return store_meta_set_int(db, "outbox_last", seq);
 }
 
+result_t queue_set_table_version(db_t *db, int64_t version)
+{
+    return store_meta_set_int(db, "table_version", version);
+}
+
 result_t queue_set_failing(db_t *db, int64_t handler_id, int64_t since_ms)
 {
     db_stmt_t *stmt = since_ms

@@ -60,6 +60,9 @@ result_t queue_set_outbox_last(db_t *db, int64_t seq) MUST_CHECK;
 /* Since when the handler has only failed; 0: it has not. */
 result_t queue_set_failing(db_t *db, int64_t handler_id, int64_t since_ms) MUST_CHECK;
 
+/* The handler table's version with which events were taken in last. */
+result_t queue_set_table_version(db_t *db, int64_t version) MUST_CHECK;
+
 /* Pending deliveries that an operator cancelled: the row stays until each has its outcome. */
 typedef struct {
     int64_t id;

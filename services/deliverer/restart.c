@@ -1,6 +1,5 @@
 #include "services/deliverer/restart.h"
 #include "common/base/clk.h"
-#include "services/deliverer/cancel.h"
 
 lanes_delivery_t restart_delivery(const deliverer_t *d, const queue_delivery_t *row)
 {
@@ -54,15 +53,21 @@ static void on_failing(void *owner, int64_t handler_id, int64_t since_ms)
         handler->failing_since_ms = since_ms;
 }
 
+typedef struct {
+    deliverer_t *deliverer;
+    int64_t unknown_id; /* a handler that the table does not know; 0: it knows all */
+} loading_t;
+
 static void on_lane(void *owner, const queue_delivery_t *head, int64_t count)
 {
-    deliverer_t *d = owner;
+    loading_t *loading = owner;
+    deliverer_t *d = loading->deliverer;
     roster_handler_t *handler = roster_find(d->roster, head->handler_id);
     d->pending += count;
     if (handler)
         handler->pending += count;
-    if (!handler) /* the table was lost or exchanged: history shall say how this ended */
-        cancel_handler(d->cancel, head->handler_id, "deleted");
+    if (!handler)
+        loading->unknown_id = head->handler_id;
     if (roster_gone(handler))
         return;
     lanes_delivery_t delivery = restart_delivery(d, head);
@@ -84,17 +89,57 @@ static result_t load_numbers(deliverer_t *d)
     return r;
 }
 
+static result_t unreadable(const deliverer_t *d, result_t r, fault_t *fault)
+{
+    return fault_set(fault, r, "queue.db cannot be read: %s", backlog_error(d->backlog));
+}
+
+static const char *handlers_dir(const deliverer_t *d)
+{
+    return config_handlers_dir(service_config(d->service));
+}
+
+/* Rows of the table never go and its version only rises. With another one, or a lost one, pending
+ * deliveries would be cancelled as if an operator had deleted their handlers. */
+static result_t check_version(const deliverer_t *d, fault_t *fault)
+{
+    int64_t version = 0;
+    int64_t found = roster_version(d->roster);
+    result_t r = backlog_table_version(d->backlog, &version);
+    if (r != RESULT_OK)
+        return unreadable(d, r, fault);
+    if (version <= found)
+        return RESULT_OK;
+    return fault_set(fault, RESULT_INVALID,
+                     "handlers.db in %s is older (version %lld) than what this queue was filled "
+                     "with (version %lld); check provisor.handlers, or restore handlers.db",
+                     handlers_dir(d), (long long)found, (long long)version);
+}
+
+static result_t load_lanes(deliverer_t *d, fault_t *fault)
+{
+    loading_t loading = {.deliverer = d};
+    result_t r = backlog_lanes(d->backlog, on_lane, &loading);
+    if (r != RESULT_OK)
+        return unreadable(d, r, fault);
+    if (!loading.unknown_id)
+        return RESULT_OK;
+    return fault_set(fault, RESULT_INVALID,
+                     "queue.db has deliveries to handler %lld, which handlers.db in %s does not "
+                     "know; check provisor.handlers, or restore handlers.db",
+                     (long long)loading.unknown_id, handlers_dir(d));
+}
+
 result_t restart_load(deliverer_t *d, fault_t *fault)
 {
-    result_t r = load_numbers(d);
     (void)roster_poll(d->roster);
+    result_t r = load_numbers(d);
     if (r == RESULT_OK)
         r = load_known(d);
     if (r == RESULT_OK)
         r = backlog_failing(d->backlog, on_failing, d);
-    if (r == RESULT_OK)
-        r = backlog_lanes(d->backlog, on_lane, d);
     if (r != RESULT_OK)
-        return fault_set(fault, r, "queue.db cannot be read: %s", backlog_error(d->backlog));
-    return RESULT_OK;
+        return unreadable(d, r, fault);
+    r = check_version(d, fault);
+    return r == RESULT_OK ? load_lanes(d, fault) : r;
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import random
 import sqlite3
 import threading
@@ -341,6 +342,57 @@ def test_a_newer_table_is_read_before_a_handler_is_unknown(make, handler):
     id_ = d.add_handler(h.url)
     d.send([d.event(d.ids(1)[0])], [id_], table=1)  # at once: the 500 ms are not over
     h.wait(1)
+    assert not d.of("cancelled")
+
+
+def test_events_matched_with_a_newer_table_stay_with_their_emitter(make, handler):
+    d, h = make(), handler()
+    id_ = d.add_handler(h.url)
+    ids = d.ids(2)
+    at = d.table_version()
+    for _ in range(3):
+        d.send([d.event(ids[0])], [id_, id_ + 1], table=at + 1)
+    wait_until(lambda: not d.control("ping")["ready"], what="not ready")
+    assert "provisor.handlers" in d.control("ping")["why"]
+    assert d.log().count("handler_table_behind") == 1
+    assert not d.of("cancelled") and ids[0] not in {r["id"] for r in d.receipts}
+    later = d.add_handler(h.url, name="later")
+    d.send([d.event(ids[0])], [id_, later], table=at + 1)
+    d.wait_receipts(ids[:1])
+    d.wait_records("delivered", 2)
+    wait_until(lambda: d.control("ping")["ready"], what="ready again")
+    assert not d.of("cancelled")
+
+
+@pytest.mark.parametrize("how", ["lost", "older", "exchanged"])
+def test_a_queue_without_its_handler_table_is_not_touched(make, handler, how):
+    d, gate = make(), Gate()
+    first = d.add_handler(handler(respond=gate).url)
+    copy = pathlib.Path(d.data) / "copy.db"
+    with sqlite3.connect(f"{d.data}/handlers.db") as table, sqlite3.connect(copy) as db:
+        table.backup(db)
+    second = d.add_handler(handler(respond=gate).url, name="second")
+    d.wait_receipts(d.send_some(20, [first, second]))
+    d.kill()
+    for path in pathlib.Path(d.data).glob("handlers.db*"):
+        path.rename(path.with_name(path.name + ".kept"))
+    if how == "older":
+        copy.rename(f"{d.data}/handlers.db")
+    elif how == "exchanged":  # as new as it should be, but another one
+        d.add_handler("http://127.0.0.1:1/x")
+        for _ in range(3):
+            d.cli("handler", "update", str(first), "--task", "http://127.0.0.1:1/y")
+    d.start(wait=False)
+    assert d.died() == 78
+    assert "check provisor.handlers" in d.log() and "handlers.db" in d.log()
+    for path in pathlib.Path(d.data).glob("handlers.db*"):
+        if not path.name.endswith(".kept"):
+            path.unlink()
+    for path in pathlib.Path(d.data).glob("handlers.db*.kept"):
+        path.rename(str(path)[:-len(".kept")])
+    gate.opened.set()
+    d.start()
+    d.wait_records("delivered", 40)
     assert not d.of("cancelled")
 
 

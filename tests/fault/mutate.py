@@ -39,7 +39,8 @@ VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacem
         ("services/auditor/marks.c", "    stage->collect |= ", "    stage->row.number = stage->accepted;\n    stage->collect |= ")]),
     "unknown handler taken for deleted": (("kill auditor", "stop emitter", "clock emitter"), [
         ("services/deliverer/intake.c", "intake->incoming.match.table_version > roster_version(d->roster)",
-         "intake->incoming.match.table_version < 0")]),
+         "intake->incoming.match.table_version < 0"),
+        ("services/deliverer/intake.c", "version <= roster_version(roster)", "version >= 0")]),
     "retry lost at restart": (("restart deliverer", "kill deliverer", "kill all"), [
         ("services/deliverer/restart.c", "    if (roster_gone(handler))\n        return;\n    lanes_delivery_t",
          "    if (roster_gone(handler) || head->attempts > 0)\n        return;\n    lanes_delivery_t")]),

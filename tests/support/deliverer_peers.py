@@ -1,6 +1,7 @@
 """One real deliverer between a scripted emitter, router and auditor: what no other stage would send
 can be sent, and what it owes them (receipts, records in order) is collected."""
 
+import contextlib
 import json
 import os
 import signal
@@ -200,15 +201,15 @@ class Deliverer:
         packed.update({numbers[name]: value for name, value in fields.items()})
         return packed
 
-    def send(self, events, targets, low_water="", partition=PARTITION, node=b"emitter1", table=1 << 40):
+    def send(self, events, targets, low_water="", partition=PARTITION, node=b"emitter1", table=None):
         """targets: handler ids for every event, or (event index, handler id, priority)s. table: matched
-        with that version; the default makes the deliverer look at the table first."""
+        with that version; None: the newest, so that the deliverer looks at the table first."""
         if targets and isinstance(targets[0], int):
             targets = [(i, handler, 100) for i in range(len(events)) for handler in targets]
         self.router.send_multipart([
             msgpack.packb({1: 1, 2: node, 3: partition, 4: low_water.encode()}),
             b"".join(msgpack.packb(e) for e in events),
-            msgpack.packb({1: 1, 2: table}),
+            msgpack.packb({1: 1, 2: self.table_version() if table is None else table}),
             b"".join(msgpack.packb({1: i, 2: handler, 3: priority}) for i, handler, priority in targets)])
 
     def send_some(self, count, handlers, objects=10, **members):
@@ -238,6 +239,13 @@ class Deliverer:
 
     def wait_receipts(self, ids, timeout=20):
         wait_until(lambda: set(ids) <= {r["id"] for r in list(self.receipts)}, timeout, "receipts")
+
+    def table_version(self):
+        if not os.path.exists(f"{self.data}/handlers.db"):
+            return 0
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/handlers.db?mode=ro", uri=True)) as db:
+            row = db.execute("SELECT value FROM store_meta WHERE key = 'table_version'").fetchone()
+        return int(row[0]) if row else 0
 
     def rows(self, table):
         with sqlite3.connect(f"file:{self.data}/queue.db?mode=ro", uri=True) as db:
