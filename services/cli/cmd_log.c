@@ -6,6 +6,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
 #include "common/service/handlers.h"
+#include "services/cli/follow.h"
 #include "services/cli/print.h"
 #include "services/cli/table.h"
 
@@ -124,6 +125,8 @@ static bool wanted(const cli_t *cli, const json_tree_t *record)
 
 static void follow_row(const cli_t *cli, const json_tree_t *record)
 {
+    if (!wanted(cli, record))
+        return;
     AUTO(table) table = table_new(titles, COLUMNS);
     AUTO_BUF text = {0};
     if (cli_json(cli)) {
@@ -138,43 +141,19 @@ static void follow_row(const cli_t *cli, const json_tree_t *record)
     fflush(stdout);
 }
 
-/* Subscribed before history was asked, so nothing falls between; what both have is shown once. */
-static int follow(const cli_t *cli, zsock_t *stream, int64_t last_id)
-{
-    for (;;) {
-        zmsg_t *msg = zmsg_recv(stream);
-        if (!msg)
-            return EXIT_OK; /* interrupted */
-        zframe_t *body = zmsg_last(msg);
-        slice_t text = {(const char *)zframe_data(body), zframe_size(body)};
-        AUTO(json_tree) record = NULL;
-        if (json_parse(text, &record, NULL) == RESULT_OK &&
-            json_get_int(record, "audit_id", 0) > last_id && wanted(cli, record))
-            follow_row(cli, record);
-        zmsg_destroy(&msg);
-    }
-}
-
-static zsock_t *subscribe(const cli_t *cli)
-{
-    zsock_t *stream = zsock_new(ZMQ_SUB);
-    zsock_set_linger(stream, 0);
-    zsock_set_subscribe(stream, "delivery.");
-    if (zsock_connect(stream, "%s", cli_endpoint(cli, "stream", "auditor", "stream")) != 0)
-        zsock_destroy(&stream);
-    return stream;
-}
-
 static int log_run(cli_t *cli)
 {
     AUTO_BUF question = {0};
     AUTO(json_tree) answer = NULL;
     AUTO(zsock) stream = NULL;
+    int64_t seen_id = 0; /* what history has now is not followed, shown or not */
     int code = build_question(cli, &question);
     if (code != EXIT_OK)
         return code;
-    if (cli_flag(cli, "follow") && !(stream = subscribe(cli)))
+    if (cli_flag(cli, "follow") && !(stream = follow_subscribe(cli)))
         return cli_fail(cli, EXIT_CONFIG, "cannot connect to the audit stream");
+    if (stream && (code = follow_newest(cli, &seen_id)) != EXIT_OK)
+        return code;
     code = cli_ask_history(cli, &question, &answer);
     if (code != EXIT_OK)
         return code;
@@ -189,7 +168,8 @@ static int log_run(cli_t *cli)
     if (!stream)
         return EXIT_OK;
     bool any = YAJL_IS_ARRAY(records) && records->u.array.len;
-    return follow(cli, stream, any ? json_get_int(records->u.array.values[0], "audit_id", 0) : 0);
+    int64_t shown_id = any ? json_get_int(records->u.array.values[0], "audit_id", 0) : 0;
+    return follow_run(cli, stream, shown_id > seen_id ? shown_id : seen_id, follow_row);
 }
 
 static const cli_flag_t flags[] = {

@@ -138,6 +138,36 @@ def test_log_follow_is_live(pipeline, handler):
         process.wait()
 
 
+def test_log_follow_fills_what_the_stream_lost(pipeline, handler):
+    h = handler(respond=lambda r: 500 if r["n"] % 3 == 0 else 200)
+    pipeline.add_handler(h.url, "--retry", "none")
+    with pipeline.core() as core:
+        core.accept([event(object_id=n) for n in range(20)])
+        wait_until(lambda: len(pipeline.cli_json("log")) == 20, what="20 rows before")
+        out = pipeline.dir / "followed"
+        with open(out, "wb") as file:
+            process = subprocess.Popen([BIN / "provisor", "log", "--follow", "--limit", "5", "--json", "--data",
+                                        pipeline.data], env={**os.environ, **pipeline.env}, stdout=file)
+        rows = lambda: [json.loads(line)["audit_id"] for line in out.read_text().splitlines()]  # noqa: E731
+        try:
+            wait_until(lambda: pipeline["auditor"].control("stats")["stats"]["subscriptions"] >= 2,
+                       what="the subscription")
+            core.accept([event(object_id=n) for n in range(100)])
+            wait_until(lambda: len(rows()) > 10, what="the first rows")
+            pipeline["auditor"].kill().wait()
+            core.accept([event(object_id=n) for n in range(100)])
+            pipeline["auditor"].start()
+            wait_until(pipeline["auditor"].ready, what="the auditor")
+            core.accept([event(object_id=n) for n in range(100)])
+            wait_until(lambda: len(pipeline.cli_json("log", "--limit", "1000")) == 320, what="320 rows")
+            history = sorted(r["audit_id"] for r in pipeline.cli_json("log", "--limit", "1000"))
+            wait_until(lambda: len(rows()) >= 305, what="each row followed")
+            assert sorted(rows()) == history[15:]
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_a_handler_cannot_steer_the_terminal(pipeline, handler):
     answer = "\x1b]0;title\x07\x9b2J\u202egnp.exe"
     h = handler(respond=lambda r: (500, answer))
