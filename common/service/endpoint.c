@@ -70,11 +70,13 @@ result_t endpoint_bind(const config_t *config, const char *section, const char *
     return RESULT_OK;
 }
 
+enum { CONNECT_MS = 2000 }; /* to be connected: the socket sends to nobody else (IMMEDIATE) */
+
 result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms, buf_t *ret_answer)
 {
     AUTO(zsock) socket = endpoint_socket_new(&(endpoint_options_t){.type = ZMQ_DEALER, .hwm = 10});
     int64_t until_ms = clk_mono_ms() + timeout_ms;
-    zsock_set_sndtimeo(socket, (int)timeout_ms);
+    zsock_set_sndtimeo(socket, (int)(timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS));
     if (endpoint_socket_connect(socket, endpoint) != 0)
         return RESULT_INVALID;
     if (zmq_send(zsock_resolve(socket), question.data, question.size, 0) < 0)

@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import subprocess
+import time
 
+import pytest
 from provisor import BIN, STAGES, event, wait_until
 
 
@@ -215,6 +217,23 @@ def test_status_does_not_guess(pipeline, handler):
     assert {told[k] for k in ("pending", "lanes", "blocked_lanes", "in_flight", "oldest_ms", "last_success_ms")} == {None}
     row = next(line for line in pipeline.cli("status", check=False).stdout.splitlines() if " crm " in line)
     assert row.split()[3:] == ["-"] * 6
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_stage_that_is_down_is_told_at_once(pipeline, sig):
+    names = [n for n in pipeline.stages if n.startswith(("deliverer", "auditor"))]
+    for name in names:
+        pipeline[name].kill(sig)
+    try:
+        for args in (["cancel", "--handler", "1"], ["retry", "--handler", "1"], ["log"], ["log", "--follow"],
+                     ["show", "01JGFJJZ00ABCDEFGHJKMNPQRS"], ["replay", "--handler", "1"]):
+            began = time.monotonic()
+            done = pipeline.cli(*args, check=False)
+            assert done.returncode == 69 and "does not answer" in done.stderr, (args, done.stderr)
+            assert time.monotonic() - began < 5, args
+    finally:
+        for name in names:
+            pipeline[name].kill(signal.SIGCONT)
 
 
 def test_replay_of_what_was_given_up(pipeline, handler):
