@@ -23,6 +23,8 @@ typedef struct retired_t {
     char *text;
 } retired_t;
 
+enum { EVENT_EXTRA_BYTES = 65536 }; /* of a message about an event, beyond the event as it came */
+
 struct config_t {
     value_t *values; /* one for each of config_keys, in the same order */
     char *path;      /* NULL: no file */
@@ -309,6 +311,13 @@ const char *config_data(const config_t *config)
 const char *config_handlers_dir(const config_t *config)
 {
     return config->handlers;
+}
+
+int64_t config_events_max(const config_t *config)
+{
+    int64_t batch = config_int(config, "emitter", "batch_bytes");
+    int64_t event = config_int(config, "emitter", "event_max");
+    return (batch > event ? batch : event) + EVENT_EXTRA_BYTES; /* one event fits always */
 }
 
 const char *config_path(const config_t *config)

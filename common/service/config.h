@@ -67,6 +67,8 @@ void config_env_name(const char *section, const char *key, buf_t *ret_name);
 const char *config_data(const config_t *config);
 /* The folder of handlers.db, absolute. */
 const char *config_handlers_dir(const config_t *config);
+/* The largest frame of events that an emitter sends. */
+int64_t config_events_max(const config_t *config);
 /* The file that it was read from, NULL if none. */
 const char *config_path(const config_t *config);
 /* The documented default file. */

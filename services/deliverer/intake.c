@@ -10,8 +10,10 @@
 #include <sys/statvfs.h>
 
 enum {
-    BURST = 256,             /* messages of one turn */
-    QUEUED_MESSAGES = 10000, /* in libzmq; their bytes are bounded by the emitters' windows */
+    BURST = 256,     /* messages of one turn */
+    INTAKE_HWM = 64, /* messages of one router that wait to be read, of up to a batch each */
+    RECEIPTS_HWM = 10000,
+    TARGETS_BYTES = 8 << 20, /* of the handlers that a message matched */
     LOG_EVERY_MS = 1000,
     BEHIND_MS = 10000, /* after the last message that was matched with a newer table */
 };
@@ -36,8 +38,8 @@ struct intake_t {
 
 static int64_t message_max(const config_t *config)
 {
-    return config_int(config, "emitter", "batch_bytes") +
-           config_int(config, "emitter", "event_max") + 8388608;
+    int64_t events = config_events_max(config);
+    return events > TARGETS_BYTES ? events : TARGETS_BYTES;
 }
 
 result_t intake_open(deliverer_t *d, intake_t **ret_intake, fault_t *fault)
@@ -46,8 +48,8 @@ result_t intake_open(deliverer_t *d, intake_t **ret_intake, fault_t *fault)
     intake_t *intake = MEM_NEW(intake_t);
     intake->deliverer = d;
     endpoint_options_t in = {
-        .type = ZMQ_PULL, .hwm = QUEUED_MESSAGES, .max_msg_bytes = message_max(config)};
-    endpoint_options_t out = {.type = ZMQ_PUB, .hwm = QUEUED_MESSAGES, .max_msg_bytes = 65536};
+        .type = ZMQ_PULL, .hwm = INTAKE_HWM, .max_msg_bytes = message_max(config)};
+    endpoint_options_t out = {.type = ZMQ_PUB, .hwm = RECEIPTS_HWM, .max_msg_bytes = 65536};
     result_t r = endpoint_bind(config, "deliverer", "intake", &in, &intake->socket, fault);
     if (r == RESULT_OK)
         r = endpoint_bind(config, "deliverer", "receipts", &out, &intake->receipts_socket, fault);

@@ -4,7 +4,7 @@
 #include "common/service/endpoint.h"
 
 enum {
-    HWM = 256,            /* messages in the pipe, of up to a batch each */
+    HWM = 64,             /* messages in the pipe, of up to a batch each */
     STALL_MS = 2000,      /* without progress; the emitter sends again after as long */
     BURST = 1000,         /* messages sent in one turn of the loop */
     OVERHEAD_BYTES = 512, /* of a waiting message beyond its frames */

@@ -12,9 +12,7 @@
 #include "services/router/partition.h"
 
 enum {
-    HWM = 256, /* messages of one emitter that wait to be read */
-    MESSAGE_BYTES_MAX =
-        130 << 20,       /* the largest event, or batch, that settings allow, and a half */
+    HWM = 64,            /* messages of one emitter that wait to be read, of up to a batch each */
     BURST_EVENTS = 4096, /* read in one turn of the loop */
     POLL_MS = 500,
     STALE_MS = 5000, /* the handler table could not be read for so long: not ready */
@@ -290,10 +288,11 @@ static result_t open_all(router_t *router, fault_t *fault)
     if (r == RESULT_OK)
         r = audit_new(service, "router", node, NULL, NULL, &router->audit, fault);
     if (r == RESULT_OK)
-        r = endpoint_bind(
-            config, "router", "intake",
-            &(endpoint_options_t){.type = ZMQ_PULL, .hwm = HWM, .max_msg_bytes = MESSAGE_BYTES_MAX},
-            &router->intake, fault);
+        r = endpoint_bind(config, "router", "intake",
+                          &(endpoint_options_t){.type = ZMQ_PULL,
+                                                .hwm = HWM,
+                                                .max_msg_bytes = config_events_max(config)},
+                          &router->intake, fault);
     return r;
 }
 

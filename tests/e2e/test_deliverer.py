@@ -8,7 +8,9 @@ import sqlite3
 import threading
 import time
 
+import msgpack
 import pytest
+import zmq
 
 from deliverer_peers import Deliverer, Emitter
 from provisor import SLOW, wait_until
@@ -506,6 +508,23 @@ def test_below_half_of_min_free_custody_stops(make, handler):
     assert h.count() == 0 and not d.receipts
     d.env["PROVISOR_DISK_MIN_FREE"] = "1MiB"
     d.start()
+
+
+def test_what_is_not_read_waits_at_the_router(make):
+    d = make(start=False)
+    d.env["PROVISOR_DISK_MIN_FREE"] = "900000GiB"  # custody stops
+    d.start(wait=False)
+    wait_until(lambda: "disk.min_free" in d.log(), what="the reason in the log")
+    frames = [msgpack.packb({1: 1, 2: b"emitter1", 3: 1, 4: b""}), b"", msgpack.packb({1: 1, 2: 0}), b""]
+    with d.context.socket(zmq.PUSH) as router:
+        router.linger, router.sndhwm = 0, 1
+        router.connect(d.at["INTAKE"])
+        frames[1] = b"x" * 1000000
+        taken = 0
+        while taken < 300 and router.poll(1000 * SLOW, zmq.POLLOUT):
+            router.send_multipart(frames)
+            taken += 1
+    assert 0 < taken < 150, "it keeps what it does not read in memory"
 
 
 def test_bodies_beyond_the_cache_are_read_again(make, handler):

@@ -221,6 +221,24 @@ def test_what_a_filter_of_a_newer_version_may_match_is_not_forwarded(pipeline_an
     assert peers.targets(event(2, "dids.hold")) == [(0, every, 100)]
 
 
+def test_no_message_is_larger_than_an_emitter_would_send(make_peers):
+    _, peers = make_peers(PROVISOR_EMITTER_EVENT_MAX="2MiB")
+    peers.start_deliverer(0)
+    peers.start_deliverer(1)
+    peers.wait_ready()
+    body = lambda size: b'"' + b"x" * size + b'"'  # noqa: E731
+    peers.push(batch(), event(1, data=body((2 << 20) + 100)))
+    assert peers.pull()[1][0][1] == ID.encode() % 1
+    peers.push(batch(), event(2, data=body(4 << 20)))  # the connection is closed
+
+    def passes():
+        peers.push(batch(), event(3))
+        return peers.deliverers[0].poll(200)
+
+    wait_until(passes, what="a message after it")
+    assert peers.pull()[1][0][1] == ID.encode() % 3
+
+
 def test_a_deliverer_that_stands_still_stops_nobody(make_peers):
     _, peers = make_peers(PROVISOR_ROUTER_PENDING_BYTES="1MiB")
     peers.start_deliverer(0)

@@ -128,7 +128,7 @@ static void bad_files_are_refused_with_line_and_reason(void **state)
         {"unknown key",                  "emitter\n    intak = 1\n",
          "provisor.conf:2: there is no setting emitter.intak; did you mean emitter.intake?"                                                                         },
         {"key of another section",       "router\n\n    mark = 1\n",
-         "provisor.conf:3: there is no setting router.mark; did you mean router.marks?"                                                                         },
+         "provisor.conf:3: there is no setting router.mark; did you mean router.marks?"                                                                             },
         {"unknown section",              "emiter\n    intake = 1\n",
          "provisor.conf:1: there is no section \"emiter\"; did you mean \"emitter\"?"                                                                               },
         {"size",                         "emitter\n    event_max = 1MB\n",
@@ -317,6 +317,26 @@ static void the_data_folder_is_absolute(void **state)
     }
 }
 
+static void the_largest_batch_holds_the_largest_event(void **state)
+{
+    const struct {
+        const char *name, *text;
+        int64_t least;
+    } cases[] = {
+        {"by default",   "",                                  1 << 20 },
+        {"large batch",  "emitter\n    batch_bytes = 9MiB\n", 9 << 20 },
+        {"large events", "emitter\n    event_max = 64MiB\n",  64 << 20},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_bytes(slice_of(cases[i].text));
+        AUTO(config) config = load(FILE_NAME, NULL);
+        int64_t size = config_events_max(config);
+        if (size < cases[i].least || size > cases[i].least + (1 << 20))
+            fail_msg("%s: %lld", cases[i].name, (long long)size);
+    }
+}
+
 static void the_printed_defaults_are_a_file_that_changes_nothing(void **state)
 {
     (void)state;
@@ -433,6 +453,7 @@ int main(void)
         TEST(the_environment_is_checked),
         TEST(every_key_can_be_set_in_the_environment),
         TEST(the_data_folder_is_absolute),
+        TEST(the_largest_batch_holds_the_largest_event),
         TEST(the_printed_defaults_are_a_file_that_changes_nothing),
         TEST(a_reload_takes_over_what_may_change),
         TEST(a_bad_reload_changes_nothing),
