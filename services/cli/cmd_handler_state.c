@@ -13,6 +13,7 @@
 #include "common/wire/messages.h"
 #include "services/cli/in_force.h"
 #include "services/cli/print.h"
+#include "services/cli/terminal.h"
 
 static int set_status(cli_t *cli, handler_status_t status, const char *says)
 {
@@ -107,6 +108,26 @@ static int send_sample(const cli_t *cli, int64_t handler_id, const catalogue_eve
     return EXIT_OK;
 }
 
+/* What becomes of a test that failed. */
+static void print_failure(const json_tree_t *record)
+{
+    const char *outcome = json_get_str(record, "outcome"), *error = json_get_str(record, "error");
+    const char *reason = json_get_str(record, "reason");
+    int64_t http_status = json_get_int(record, "http_status", 0);
+    printf("failed:");
+    terminal_print(" ", error, "");
+    if (http_status)
+        printf(" HTTP %lld", (long long)http_status);
+    terminal_print(" (", reason, ")");
+    if (outcome && strcmp(outcome, "retrying") == 0)
+        printf(" (it is retried on the handler's schedule;");
+    else if (outcome && strcmp(outcome, "exhausted") == 0)
+        printf(" (it is given up and not retried;");
+    else
+        printf(" (it is not retried;");
+    terminal_print(" provisor show ", json_get_str(record, "event_id"), ")\n");
+}
+
 static int print_outcome(const cli_t *cli, const json_tree_t *record)
 {
     bool success =
@@ -120,9 +141,7 @@ static int print_outcome(const cli_t *cli, const json_tree_t *record)
         printf("delivered: HTTP %lld in %s ms\n", (long long)json_get_int(record, "http_status", 0),
                duration.data ? duration.data : "?");
     else
-        printf("failed: %s %lld (it is retried on the handler's schedule; provisor show %s)\n",
-               json_get_str(record, "error") ? json_get_str(record, "error") : "HTTP",
-               (long long)json_get_int(record, "http_status", 0), json_get_str(record, "event_id"));
+        print_failure(record);
     return success ? EXIT_OK : EXIT_FAILED;
 }
 

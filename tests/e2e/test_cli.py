@@ -83,6 +83,15 @@ def test_handler_commands(pipeline, handler):
     assert refused.returncode == 1 and refused.stderr
 
 
+def test_a_test_tells_what_becomes_of_it(pipeline, handler):
+    h = handler(respond=lambda r: (500, "no"))
+    for retry, text in (("none", "it is given up and not retried"), ("1h", "it is retried on")):
+        id_ = pipeline.add_handler(h.url, "--retry", retry, name=f"retry-{retry}")
+        done = pipeline.cli("handler", "test", str(id_), check=False)
+        assert done.returncode == 1 and done.stdout.startswith("failed:")
+        assert "HTTP 500" in done.stdout and text in done.stdout, done.stdout
+
+
 def test_bad_flags_say_what_to_do(pipeline):
     cases = [
         (["handler", "add", "--name", "x", "--event", "*", "--task", "https://h/", "--type", "http"], 1, "https"),
