@@ -48,8 +48,8 @@ size_t endpoint_count(const endpoint_peers_t *peers);
 void endpoint_peers_destroy(endpoint_peers_t **peers);
 
 /* One process, one question: connects, sends one frame, waits for one frame. For the command line.
- * RESULT_TIMEOUT when nothing answered in timeout_ms, or nobody took the question in 2 s: a peer may
- * think for long, but it connects at once or is not there. */
+ * RESULT_TIMEOUT when nothing answered in timeout_ms, or nobody took the question in 2 s: a peer
+ * may think for long, but it connects at once or is not there. */
 result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms,
                       buf_t *ret_answer) MUST_CHECK;
 

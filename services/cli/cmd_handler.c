@@ -13,19 +13,12 @@
 #include "common/service/catalogue.h"
 #include "common/service/handlers.h"
 #include "services/cli/in_force.h"
+#include "services/cli/open_handlers.h"
 #include "services/cli/print.h"
 #include "services/cli/table.h"
 #include "services/cli/terminal.h"
 
 #define AUTO_HANDLER __attribute__((cleanup(handler_release))) handler_t
-
-static int open_handlers(const cli_t *cli, handlers_t **ret_handlers)
-{
-    fault_t fault;
-    if (handlers_open(config_handlers_dir(cli_config(cli)), ret_handlers, &fault) != RESULT_OK)
-        return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
-    return EXIT_OK;
-}
 
 static void set_text(char **member, const char *text)
 {
@@ -249,7 +242,7 @@ static int add_run(cli_t *cli)
         return code;
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
     fault_t fault;
-    code = open_handlers(cli, &handlers);
+    code = open_or_make_handlers(cli, &handlers);
     if (code != EXIT_OK)
         return code;
     if (handlers_add(handlers, &handler, &fault) != RESULT_OK)

@@ -12,6 +12,7 @@
 #include "common/wire/codec.h"
 #include "common/wire/messages.h"
 #include "services/cli/in_force.h"
+#include "services/cli/open_handlers.h"
 #include "services/cli/print.h"
 #include "services/cli/terminal.h"
 
@@ -24,8 +25,10 @@ static int set_status(cli_t *cli, handler_status_t status, const char *says)
     int64_t id = strtoll(text, &end, 10);
     if (*end)
         return cli_fail(cli, EXIT_USAGE, "the id is a number, not \"%s\"", text);
-    if (handlers_open(config_handlers_dir(cli_config(cli)), &handlers, &fault) != RESULT_OK ||
-        handlers_set_status(handlers, id, status, NULL, &fault) != RESULT_OK)
+    int code = open_handlers(cli, &handlers);
+    if (code != EXIT_OK)
+        return code;
+    if (handlers_set_status(handlers, id, status, NULL, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
     in_force_wait(cli, handlers_version(handlers));
     if (cli_json(cli))
@@ -177,8 +180,10 @@ static int test_run(cli_t *cli)
     AUTO_BUF event_id = {0};
     fault_t fault;
     const char *extra = config_text(cli_config(cli), "catalogue", "extra");
-    if (handlers_open(config_handlers_dir(cli_config(cli)), &handlers, &fault) != RESULT_OK ||
-        catalogue_new(extra, &catalogue, &fault) != RESULT_OK)
+    int code = open_handlers(cli, &handlers);
+    if (code != EXIT_OK)
+        return code;
+    if (catalogue_new(extra, &catalogue, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
     const handler_t *handler = handlers_find(handlers, strtoll(cli_argument(cli, 0), NULL, 10));
     if (!handler || handler->status >= HANDLER_ARCHIVED)
@@ -188,7 +193,7 @@ static int test_run(cli_t *cli)
     if (!event)
         return cli_fail(cli, EXIT_FAILED, "there is no event \"%s\"; see provisor events",
                         cli_flag(cli, "event"));
-    int code = send_sample(cli, handler->id, event, &event_id);
+    code = send_sample(cli, handler->id, event, &event_id);
     return code ? code : await_outcome(cli, event_id.data, 30000);
 }
 

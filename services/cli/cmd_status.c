@@ -6,6 +6,7 @@
 #include "common/service/endpoint.h"
 #include "common/service/handlers.h"
 #include "common/wire/messages.h"
+#include "services/cli/open_handlers.h"
 #include "services/cli/print.h"
 #include "services/cli/table.h"
 
@@ -189,10 +190,8 @@ static void add_handler_json(json_writer_t *w, const handler_t *handler, const l
 static void add_handlers(status_t *self, table_t *table)
 {
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
-    fault_t fault;
     loads_t loads = {.complete = true};
-    if (handlers_open(config_handlers_dir(cli_config(self->cli)), &handlers, &fault) != RESULT_OK) {
-        fprintf(stderr, "%s\n", fault.text);
+    if (open_handlers(self->cli, &handlers) != EXIT_OK) {
         self->all_ready = false;
         return;
     }

@@ -92,6 +92,19 @@ def test_a_test_tells_what_becomes_of_it(pipeline, handler):
         assert "HTTP 500" in done.stdout and text in done.stdout, done.stdout
 
 
+def test_reading_makes_no_store(pipeline, tmp_path):
+    wrong = tmp_path / "wrong"
+    env = {**os.environ, **pipeline.env, "PROVISOR_PROVISOR_HANDLERS": str(wrong)}
+    for args in (["list"], ["show", "1"], ["update", "1", "--priority", "5"], ["enable", "1"], ["test", "1"]):
+        done = subprocess.run([BIN / "provisor", "handler", *args, "--data", wrong], env=env, capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode == 1 and f"there is no handlers.db in {wrong}; is --data right?" in done.stderr, args
+        assert not wrong.exists(), args
+    done = subprocess.run([BIN / "provisor", "status", "--data", wrong], env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "no handlers.db" in done.stderr and "emitter" in done.stdout
+    assert not wrong.exists()
+
+
 def test_bad_flags_say_what_to_do(pipeline):
     cases = [
         (["handler", "add", "--name", "x", "--event", "*", "--task", "https://h/", "--type", "http"], 1, "https"),
