@@ -96,10 +96,11 @@ result_t intake_message(marks_t *marks, commit_t *commit, zmsg_t **msg_ref, int6
                         int64_t mono_ms, fault_t *fault)
 {
     AUTO(zmsg) msg = TAKE(*msg_ref);
-    AUTO(zframe) topic = zmsg_pop(msg);
+    AUTO(zframe) topic = zmsg_pop(msg); /* routed it here; the head names the node too */
     AUTO(zframe) head = zmsg_pop(msg);
     AUTO(zframe) body = zmsg_pop(msg);
     audit_t audit;
+    (void)topic;
     if (!body || zmsg_size(msg) > 0)
         return fault_set(fault, RESULT_INVALID, "a message of other than three frames");
     if (codec_decode(frame_slice(head), &audit_table, &audit) != RESULT_OK)

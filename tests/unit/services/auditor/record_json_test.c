@@ -144,7 +144,8 @@ static void a_long_response_is_cut_between_characters(void **state)
     memset(response, 'x', sizeof response);
     assert_int_equal(response_size(response, sizeof response, false), RECORD_JSON_RESPONSE_MAX);
     assert_int_equal(response_size(response, sizeof response, true), sizeof response);
-    memcpy(response + RECORD_JSON_RESPONSE_MAX - 1, "\xe2\x82\xac", 3);
+    static const char euro[3] = {'\xe2', '\x82', '\xac'};
+    memcpy(response + RECORD_JSON_RESPONSE_MAX - 1, euro, sizeof euro);
     assert_int_equal(response_size(response, sizeof response, false), RECORD_JSON_RESPONSE_MAX - 1);
     memset(response, 0x80, sizeof response); /* no character begins at all */
     assert_int_equal(response_size(response, sizeof response, false), 0);

@@ -4,10 +4,10 @@
 
 static void take(subscriptions_t *subscriptions, char what, const char *prefix)
 {
-    char message[300];
-    message[0] = what;
-    memcpy(message + 1, prefix, strlen(prefix));
-    subscriptions_take(subscriptions, (slice_t){message, strlen(prefix) + 1});
+    AUTO_BUF message = {0};
+    buf_add_char(&message, what);
+    buf_add_str(&message, prefix);
+    subscriptions_take(subscriptions, buf_slice(&message));
 }
 
 static void a_prefix_covers_its_topics(void **state)

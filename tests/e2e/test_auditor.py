@@ -1,0 +1,334 @@
+"""The real auditor between stages that are played here: acceptance, marks, the stream, questions,
+replay, kills."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import msgpack
+import pytest
+import zmq
+
+from auditor_peers import Auditor, ReplaySocket, event_id, record
+from provisor import SLOW, wait_until
+
+
+@pytest.fixture
+def make_auditor(tmp_path):
+    made = []
+
+    def make(start=True, **env):
+        directory = tmp_path / f"a{len(made)}"
+        directory.mkdir()
+        made.append(Auditor(directory, **env))
+        return made[-1].start() if start else made[-1]
+
+    yield make
+    for auditor in made:
+        auditor.close()
+
+
+@pytest.fixture
+def auditor(make_auditor):
+    return make_auditor()
+
+
+def assert_whole(records):
+    """Ids without a hole, topics chained."""
+    assert [r["audit_id"] for r in records] == list(range(1, len(records) + 1))
+    last = {}
+    for r in records:
+        assert r["prev_id"] == last.get(r["topic"], 0)
+        last[r["topic"]] = r["audit_id"]
+
+
+def test_ready_means_that_every_kind_of_stage_is_heard(auditor):
+    assert auditor.stage.control("ping")["why"] == "no emitter, router, deliverer heard"
+    auditor.until(lambda: auditor.stage.control("ping")["ready"], what="ready")
+    router = auditor.stages.pop(1)
+    auditor.until(lambda: auditor.stage.control("ping").get("why") == "no router heard", what="why")
+    auditor.stages.insert(1, router)
+    auditor.until(lambda: auditor.stage.control("ping")["ready"], what="ready again")
+
+
+def test_a_stage_that_joins_hears_its_mark_at_once(auditor):
+    for n in range(10):
+        auditor.accept(n)
+    auditor.settle()
+    socket = auditor.context.socket(zmq.SUB)
+    socket.subscribe(auditor.emitter.node)
+    socket.connect(auditor.pipeline.env["PROVISOR_AUDITOR_MARKS"])
+    assert socket.poll(5000 * SLOW)
+    node, mark = socket.recv_multipart()
+    assert msgpack.unpackb(mark, raw=True, strict_map_key=False)[4] == 10
+    socket.close(linger=0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_kills_at_any_point_lose_and_repeat_nothing(make_auditor, seed):
+    """kill -9 of the auditor at random and at crash points, restarts of the emitter meanwhile: every
+    durable record once and in order."""
+    chooser = random.Random(f"{seed} {os.environ.get('PROVISOR_SEED', '')}")
+    points = ["auditor.committed", "auditor.turning", "auditor.sealing", "auditor.retention",
+              "writer.before_commit", "writer.committed"]
+    auditor = make_auditor(segment_attempts=100)
+    n = kills = 0
+    started = time.monotonic()
+    while n < 3000 or not all(stage.settled() for stage in auditor.stages):
+        assert time.monotonic() < started + 90 * SLOW
+        if n < 3000 and auditor.emitter.mark + 600 > len(auditor.emitter.records):
+            for _ in range(chooser.randrange(8)):
+                n += 1
+                auditor.accept(n, str(n % 50))
+                auditor.deliver(n, "delivered", object_id=str(n % 50))
+                auditor.emitter.add("event.rejected", durable=False, code="bad_json")
+        auditor.pump()
+        if kills % 3 == 2 and chooser.random() < 0.02:
+            auditor.restart_emitter()
+        if not auditor.stage.alive():
+            crash = f"{chooser.choice(points)}:{chooser.randrange(1, 30)}"
+            auditor.start(**({"PROVISOR_CRASH": crash} if kills < 12 else {}))
+        elif kills < 12 and chooser.random() < 0.02:
+            auditor.stage.kill().wait()
+        kills += not auditor.stage.alive()
+        time.sleep(0.002)
+    assert kills >= 3
+    if not auditor.stage.alive():
+        auditor.start()
+    records = auditor.records()
+    assert_whole(records)
+    wanted = [event_id(i) for i in range(1, n + 1)]
+    for topic in ("event.accepted", "delivery.delivered"):
+        assert [r["event_id"] for r in records if r["topic"] == topic] == wanted
+    rows = auditor.ask({"op": "log", "object_id": "7", "limit": 1000})["records"]
+    assert [r["event_id"] for r in reversed(rows)] == [event_id(i) for i in range(7, n + 1, 50)]
+
+
+def test_a_restarted_emitter_repeats_itself_in_vain(auditor):
+    for n in range(20):
+        auditor.accept(n)
+    auditor.emitter.add("event.unmatched", durable=False, event_id=event_id(3))
+    auditor.settle()
+    rows = auditor.emitter.rows + [(o + 1, r) for o, r in enumerate(
+        [record("event.accepted", event_id=event_id(n), origin=n + 1) for n in range(20)])]
+    auditor.emitter.rows = rows  # it was killed before it heard the marks
+    auditor.restart_emitter()
+    auditor.emitter.add("event.unmatched", durable=False, event_id=event_id(3))
+    auditor.accept(20)
+    auditor.settle()
+    assert [r["event_id"] for r in auditor.records("event.accepted")] == [event_id(n) for n in range(21)]
+    assert len(auditor.records("event.unmatched")) == 1
+
+
+def test_a_hole_is_accepted_and_recorded(auditor):
+    auditor.accept(1)
+    auditor.settle()
+    emitter = auditor.emitter
+    for n in range(2, 9):
+        auditor.accept(n)
+    emitter.sent = len(emitter.records)  # too early: numbers 2..5 are missing, and come later
+    emitter.message(6, 3, oldest=2)
+    auditor.until(lambda: auditor.stats()["messages"] > 0 and emitter.mark == 8, what="all of it")
+    for _ in range(6):
+        emitter.add("event.rejected", durable=False, code="x")
+    emitter.sent = len(emitter.records)
+    emitter.message(12, 3, oldest=12)  # 9..11 are gone for good
+    auditor.until(lambda: emitter.mark == 14, what="the mark")
+    gap, = auditor.records("stage.audit_gap")
+    assert gap["count"] == 3 and gap["node"] == emitter.node and gap["service"] == "emitter"
+    assert len(auditor.records("event.rejected")) == 3
+
+
+def test_malformed_messages_hurt_nobody(auditor):
+    emitter = auditor.emitter
+    for frames in ([b"x"], [b"x", b"y"], [b"x", b"\xc1", b""], [b"x", msgpack.packb({1: 1}), b""],
+                   [b"", b"", b"", b""]):
+        emitter.pub.send_multipart(frames)
+    for body in (b"\xff" * 100, record("event.accepted")[:-3], record("Bad Topic"),
+                 record("stage.stats", stats="{"), record("a") + record("b")):
+        emitter.message(1, 1, body=body)
+    auditor.accept(1)
+    auditor.settle()
+    assert auditor.stats()["malformed"] >= 5
+    assert len(auditor.records("event.accepted")) == 1
+
+
+def test_the_stream(auditor):
+    everything, some = auditor.subscribe(), auditor.subscribe("delivery.exhausted", "stage.")
+    auditor.until(lambda: everything.heartbeats and some.heartbeats, what="heartbeats")
+    for n in range(500):
+        auditor.accept(n)
+        auditor.deliver(n, "exhausted" if n % 10 == 0 else "delivered", response="r" * 3000)
+    auditor.router.add("stage.stats", durable=False, stats='{"forwarded":5}')
+    auditor.settle()
+    auditor.until(lambda: len(everything.records) >= 1000, what="the records")
+    records = list(everything.records)
+    first = records[0]["audit_id"]
+    assert [r["audit_id"] for r in records] == list(range(first, first + len(records)))
+    assert records == [r for r in auditor.records() if r["audit_id"] >= first]
+    delivery = next(r for r in records if r["topic"] == "delivery.delivered")
+    assert len(delivery["response"]) == 1024 and delivery["status"] == "success"
+    assert "body" not in records[0] and "request" not in delivery
+    exhausted = [r for r in some.records if r["topic"] == "delivery.exhausted"]
+    assert len(exhausted) == 50
+    assert [r["prev_id"] for r in exhausted[1:]] == [r["audit_id"] for r in exhausted[:-1]]
+    stats = auditor.until(lambda: [h for h in everything.heartbeats if h["topic"] == "stage.stats"
+                                   and h["service"] == "router"], what="a stage's stats")[0]
+    assert stats["stats"] == {"forwarded": 5} and "audit_id" not in stats
+    heartbeat = auditor.until(lambda: [h for h in everything.heartbeats if h.get("last_audit_id")
+                                       == records[-1]["audit_id"]], what="a later heartbeat")[0]
+    assert heartbeat["last"]["delivery.exhausted"] == exhausted[-1]["audit_id"]
+    own = auditor.until(lambda: [h for h in everything.heartbeats if h["topic"] == "stage.stats"
+                                 and h["service"] == "auditor"], what="the auditor's stats")[0]
+    assert own["stats"]["subscriptions"] == 3
+
+
+def test_heartbeats_come_also_while_others_talk(auditor):
+    """Who subscribes to one topic only must be able to tell that its last record was lost."""
+    subscriber = auditor.subscribe("stage.heartbeat")
+    n = 0
+    until = time.monotonic() + 12
+
+    def talk():
+        nonlocal n
+        n += 1
+        auditor.accept(n)
+        return len(subscriber.heartbeats) >= 2 and time.monotonic() > until
+    auditor.until(talk, what="heartbeats", timeout=30)
+
+
+def test_a_subscriber_that_does_not_read_is_nobodys_problem(auditor):
+    slow = auditor.context.socket(zmq.SUB)
+    slow.rcvhwm = 1
+    slow.subscribe("")
+    slow.connect(auditor.pipeline.env["PROVISOR_AUDITOR_STREAM"])
+    wait_until(lambda: auditor.stats()["subscriptions"] == 1, what="subscribed")
+    n = 0
+    for _ in range(15):
+        for _ in range(2000):
+            n += 1
+            auditor.deliver(n, "delivered", response="r" * 1000)
+        auditor.settle()
+    with open(f"/proc/{auditor.stage.process.pid}/smaps_rollup") as rollup:
+        pss = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    assert pss < 100 * 1024 or SLOW > 1, "the stream is bounded per subscriber"
+    slow.close(linger=0)
+
+
+def test_questions_are_bounded_and_malformed_ones_answered(auditor):
+    dealer = auditor.context.socket(zmq.DEALER)
+    dealer.linger, dealer.sndhwm, dealer.rcvhwm = 0, 0, 0
+    dealer.connect(auditor.pipeline.env["PROVISOR_AUDITOR_QUESTIONS"])
+    for text in (b"", b"{", b"[]", b"null", b'{"op":"log","limit":[]}', b"\xff\xfe", b"[" * 60000):
+        dealer.send(text)
+        assert dealer.poll(5000 * SLOW)
+        assert json.loads(dealer.recv())["ok"] is False
+    dealer.send(b"x" * (100 << 10))  # beyond the limit: the connection ends, and comes again
+    for _ in range(500):
+        dealer.send(b'{"op":"log","text":"never"}')
+    answers = []
+    while len(answers) < 500 and dealer.poll(5000 * SLOW):
+        answers.append(json.loads(dealer.recv()))
+    assert {a.get("error") for a in answers} <= {None, "busy"} and any(a["ok"] for a in answers)
+    assert auditor.ask({"op": "log"})["ok"]
+    dealer.close()
+
+
+def fill_for_replay(auditor, count):
+    """Events of 20 objects, exhausted for handler 7; the last one of every second object delivered."""
+    for n in range(7):  # replays go only to handlers that exist
+        auditor.pipeline.add_handler("http://127.0.0.1:1/", name=f"h{n}")
+    last = {str(n % 20): n for n in range(count)}
+    for n in range(count):
+        auditor.accept(n, str(n % 20))
+        delivered = last[str(n % 20)] == n and n % 2
+        auditor.deliver(n, "delivered" if delivered else "exhausted", object_id=str(n % 20))
+    auditor.settle()
+    superseded = {event_id(n) for n in range(count) if n % 2}
+    return [event_id(n) for n in range(count) if event_id(n) not in superseded]
+
+
+def test_a_replay_survives_kills_busy_and_lost_answers(make_auditor):
+    chooser = random.Random(3)
+    auditor = make_auditor(segment_attempts=200)
+    emitter = ReplaySocket(auditor)
+    wanted = fill_for_replay(auditor, 1200)
+    question = {"op": "replay", "handler_id": 7}
+    job = auditor.ask(question)["job"]
+    kills = 0
+
+    def ended():
+        nonlocal kills
+        emitter.serve(lambda _: "busy" if chooser.random() < 0.01 else "accepted",
+                      drop=chooser.random() < 0.05)
+        if not auditor.stage.alive():
+            auditor.start()
+        elif kills < 4 and chooser.random() < 0.01:
+            kills += 1
+            auditor.stage.kill().wait()
+            auditor.start(**({"PROVISOR_CRASH": "auditor.planned:2"} if kills == 2 else {}))
+        try:
+            status = auditor.ask({"op": "replay_status", "job": job}, timeout=1)
+        except TimeoutError:
+            return None
+        return status["state"] != "running" and status
+
+    status = auditor.until(ended, what="the job's end", timeout=90)
+    assert status["state"] == "done"
+    assert [r[6].decode() for r in emitter.order] == wanted
+    assert {r[8] for r in emitter.order} == {1}
+    assert status["sent"] == len(wanted) and len(status["skipped_events"]) == 100
+    emitter.order.clear()
+    job = auditor.ask({"op": "replay", "event_id": wanted[-1]})["job"]
+    auditor.until(lambda: emitter.serve() or emitter.order, what="the one event")
+    replay = emitter.order[0]
+    assert replay[7] == 7 and replay[8] == 2 and replay[2] == b"clients.update"
+    n = int(wanted[-1][4:])
+    assert replay[5] == b'{"event":{},"data":{"n":%d,"m":0.10}}' % n and replay[4] == b"%d" % (n % 20)
+
+
+def test_a_replay_is_cancelled_and_refusals_are_told(auditor):
+    emitter = ReplaySocket(auditor)
+    wanted = fill_for_replay(auditor, 200)
+    job = auditor.ask({"op": "replay", "handler_id": 7, "rate": 20})["job"]
+    auditor.until(lambda: emitter.serve() or len(emitter.order) > 5, what="the first ones")
+    assert auditor.ask({"op": "replay_cancel", "job": job})["state"] == "cancelled"
+    sent = len(emitter.order)
+    job = auditor.ask({"op": "replay", "handler_id": 7})["job"]
+
+    def ended():
+        emitter.serve(lambda r: "rejected" if r[6].decode() == wanted[3] else "accepted")
+        status = auditor.ask({"op": "replay_status", "job": job})
+        return status["state"] == "done" and status
+    status = auditor.until(ended, what="the second job")
+    assert status["sent"] == len(wanted) - 1
+    assert wanted[3] in status["error"] and "no such event" in status["error"]
+    assert len([r for r in emitter.order[sent:] if r[1].decode().startswith("replay:1:")]) <= 1
+    states = {j["job"]: j["state"] for j in auditor.ask({"op": "replay_jobs"})["jobs"]}
+    assert states == {1: "cancelled", 2: "done"}
+
+
+def test_drain_commits_what_was_read(auditor):
+    for n in range(2000):
+        auditor.accept(n)
+    auditor.pump()
+    auditor.until(lambda: auditor.emitter.mark > 0, what="a mark")
+    auditor.stage.kill(signal.SIGTERM)
+    assert auditor.stage.wait() == 0
+    auditor.pump()
+    auditor.start()
+    auditor.settle()
+    records = auditor.records()
+    assert_whole(records)
+    assert len([r for r in records if r["topic"] == "event.accepted"]) == 2000
+    stages = [r["topic"] for r in records if r["service"] == "auditor"]
+    assert stages == ["stage.started", "stage.stopped", "stage.started"]
+
+
+def test_a_second_auditor_is_refused(auditor):
+    second = type(auditor.stage)(auditor.pipeline, "auditor", "second", {}, auditor.pipeline.data)
+    second.start()
+    assert second.wait() == 75
+    assert "auditor" in second.log_text()
