@@ -12,7 +12,7 @@
 
 enum {
     BURST = 64,      /* events taken from the kernel at once */
-    ROUNDS_MAX = 16, /* looks at the descriptors in one turn */
+    ROUNDS_MAX = 16, /* looks in one turn; at each descriptor, when a time has come */
 };
 
 /* Of one descriptor; both 0: unknown to epoll and unwanted. */
@@ -33,13 +33,21 @@ struct watch_t {
     zmq_pollitem_t poller;
     interest_t *interests; /* by descriptor */
     size_t n_interests;
-    int64_t due_us; /* INT64_MAX: none */
+    size_t n_registered; /* interests that epoll knows */
+    int64_t due_us;      /* INT64_MAX: none */
 };
 
 static uint32_t to_epoll(unsigned events)
 {
     return (events & WATCH_IN ? (uint32_t)EPOLLIN : 0) |
            (events & WATCH_OUT ? (uint32_t)EPOLLOUT : 0);
+}
+
+static void set_registered(watch_t *self, interest_t *interest, unsigned registered)
+{
+    self->n_registered += (registered != 0);
+    self->n_registered -= (interest->registered != 0);
+    interest->registered = registered;
 }
 
 /* Tolerates descriptors that their owner closed, or closed and opened again, without a word. */
@@ -53,14 +61,14 @@ static void register_fd(watch_t *self, int fd, unsigned events)
         rc = epoll_ctl(self->epoll_fd, errno == ENOENT ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
     if (rc != 0 && errno != EBADF)
         PANIC("epoll_ctl: %s", strerror(errno));
-    interest->registered = rc == 0 ? events | REGISTERED : 0;
+    set_registered(self, interest, rc == 0 ? events | REGISTERED : 0);
 }
 
 static void unregister_fd(watch_t *self, int fd)
 {
     if (self->interests[fd].registered)
         (void)epoll_ctl(self->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-    self->interests[fd].registered = 0;
+    set_registered(self, &self->interests[fd], 0);
 }
 
 static void dispatch(watch_t *self, int fd, uint32_t epolled)
@@ -102,6 +110,21 @@ static void set_timer(watch_t *self)
         PANIC("timerfd_settime: %s", strerror(errno));
 }
 
+/* After a stall what has come is read before times fire, from all sockets: epoll gives those that
+ * are ready in turn, so each is looked at some times, as one look may not read all of it. */
+static void look_at_all(watch_t *self)
+{
+    for (size_t left = (self->n_registered / BURST + 1) * ROUNDS_MAX; left && look(self) > 0;
+         left--)
+        ;
+}
+
+static void look_a_while(watch_t *self)
+{
+    for (int left = ROUNDS_MAX; left && look(self) == BURST; left--)
+        ;
+}
+
 static int on_poller(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     watch_t *self = arg;
@@ -111,11 +134,10 @@ static int on_poller(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     if (due) { /* ends its readiness; what is asked for from now on is another moment */
         self->due_us = INT64_MAX;
         set_timer(self);
+        look_at_all(self);
+    } else {
+        look_a_while(self);
     }
-    int n, rounds = 0;
-    do
-        n = look(self);
-    while ((n == BURST || (due && n > 0)) && ++rounds < ROUNDS_MAX);
     self->calls.on_turn(self->owner);
     if (due)
         self->calls.on_due(self->owner);
