@@ -1,4 +1,5 @@
 #include "services/auditor/auditor.h"
+#include "common/base/cleanup.h"
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 #include "common/db/store.h"
@@ -20,7 +21,7 @@ enum {
     HEARD_MS = 5000, /* a stage that was silent for longer is missing */
     REST_TICKS = 30, /* connections to old segments are closed when nobody asked for so long */
     MARKS_HWM = 1000,
-    STREAM_HWM = 10000,
+    STREAM_HWM = 50000, /* of one subscriber that stands still: about 30 MB */
     SUBSCRIPTION_BYTES = 1 << 10,
     QUESTIONS_HWM = 16,
     QUESTION_BYTES = 64 << 10,
@@ -219,7 +220,7 @@ static result_t open_questions(auditor_t *auditor, fault_t *fault)
 {
     static const questions_calls_t calls = {.on_job = on_job, .on_failed = on_question_failed};
     zloop_t *loop = service_loop(auditor->service);
-    zsock_t *socket = NULL;
+    AUTO(zsock) socket = NULL;
     endpoint_peers_t *peers = NULL;
     result_t r =
         bind_one(auditor, "questions",

@@ -10,6 +10,12 @@ static const char receipt_monitor[] = "inproc://emitter-receipts";
  * for large messages have few. Somewhat too large messages are read, to be refused with a reason;
  * larger ones end the connection. */
 enum {
+    /* Messages that libzmq holds of one connection that is not read; each may be as large as a
+     * request. 5550 is not read while intake is closed, 5551 is (for busy). Never changed while
+     * they are in use: libzmq stalls a connection whose limit falls below what it holds. */
+    PUSH_HWM = 8,
+    INTAKE_HWM = 64,
+    REPLAY_HWM = 8,
     ANSWERS_HWM = 2000, /* libzmq counts what was read late: 1,000 unread ones always fit */
     ROUTERS_HWM = 64,
     RECEIPTS_HWM = 1000,
@@ -107,22 +113,22 @@ static result_t open_inputs(emitter_t *self, fault_t *fault)
         source_t source;
         const char *key;
         int type;
-        int64_t bytes_max;
+        int hwm;
     } kinds[] = {
-        {SOURCE_PUSH,   "push",   ZMQ_PULL,   self->request_max_bytes},
-        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, self->request_max_bytes},
-        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, self->request_max_bytes},
+        {SOURCE_PUSH,   "push",   ZMQ_PULL,   PUSH_HWM  },
+        {SOURCE_INTAKE, "intake", ZMQ_ROUTER, INTAKE_HWM},
+        {SOURCE_REPLAY, "replay", ZMQ_ROUTER, REPLAY_HWM},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         input_t *input = &self->inputs[i];
         *input = (input_t){.self = self, .source = kinds[i].source};
-        result_t r =
-            endpoint_bind(service_config(self->service), "emitter", kinds[i].key,
-                          &(endpoint_options_t){.type = kinds[i].type,
-                                                .hwm = INPUT_HWM,
-                                                .send_hwm = ANSWERS_HWM,
-                                                .max_msg_bytes = with_oversize(kinds[i].bytes_max)},
-                          &input->socket, fault);
+        result_t r = endpoint_bind(
+            service_config(self->service), "emitter", kinds[i].key,
+            &(endpoint_options_t){.type = kinds[i].type,
+                                  .hwm = kinds[i].hwm,
+                                  .send_hwm = ANSWERS_HWM,
+                                  .max_msg_bytes = with_oversize(self->request_max_bytes)},
+            &input->socket, fault);
         if (r != RESULT_OK)
             return r;
         zsock_set_linger(input->socket, LINGER_MS);

@@ -29,11 +29,6 @@ typedef struct emitter_t emitter_t;
 enum {
     ENVELOPE_FRAMES_MAX = 16,
     ENVELOPE_BYTES_MAX = 4096,
-    /* messages that libzmq holds of one connection: enough for speed while they are read at once,
-     * few from when intake was closed for the first time, for they may be large. It is not raised
-     * again: libzmq stalls a connection whose limit is raised while it is used up. */
-    INPUT_HWM = 64,
-    INPUT_HWM_CLOSED = 8,
 };
 
 /* A socket that events come from. */

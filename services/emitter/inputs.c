@@ -19,9 +19,6 @@ static void note_closed(emitter_t *self, bool closed, int64_t min_free_bytes)
     if (closed == self->gate.closed)
         return;
     self->gate.closed = closed;
-    for (size_t i = 0; closed && i < sizeof self->inputs / sizeof *self->inputs; i++)
-        if (self->inputs[i].socket)
-            zsock_set_rcvhwm(self->inputs[i].socket, INPUT_HWM_CLOSED);
     log_line(service_log(self->service), closed ? LEVEL_WARN : LEVEL_INFO,
              "event=%s free_bytes=%lld min_free_bytes=%lld disk_full=%d next=\"%s\"",
              closed ? "intake_closed" : "intake_open", (long long)self->disk_free_bytes,
