@@ -34,9 +34,9 @@ const handler_t *handlers_find(const handlers_t *handlers, int64_t id);
 
 /* Sets id, version and times. Its status may be enabled or disabled. */
 result_t handlers_add(handlers_t *handlers, handler_t *handler, fault_t *fault) MUST_CHECK;
-/* All settings of the handler with this id; its status stays. version is the one that they were made
- * from. RESULT_NOT_FOUND; RESULT_INVALID also when it is archived or deleted, or was changed since
- * that version. */
+/* All settings of the handler with this id; its status stays. version is the one that they were
+ * made from. RESULT_NOT_FOUND; RESULT_INVALID also when it is archived or deleted, or was changed
+ * since that version. */
 result_t handlers_update(handlers_t *handlers, const handler_t *handler, fault_t *fault) MUST_CHECK;
 /* RESULT_NOT_FOUND; RESULT_INVALID: a deleted or (but for delete) archived one does not come back.
  * The status that it has already, and suspending a disabled one (an operator's word counts more),

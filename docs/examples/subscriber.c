@@ -3,7 +3,8 @@
  *     cc subscriber.c -lzmq -o subscriber && ./subscriber ENDPOINT TOPIC [COUNT]
  *     ./subscriber tcp://127.0.0.1:5571 delivery.exhausted
  *
- * COUNT ends it after that many records. A gap is filled with a question to 5572 (docs/protocol.md). */
+ * COUNT ends it after that many records. A gap is filled with a question to 5572
+ * (docs/protocol.md). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -29,25 +29,26 @@ def show(record):
         print(json.dumps(record), flush=True)
 
 
-def fill(start, end):
-    """Everything of our topics from start to end, out of history."""
+def fill(start, end, wanted):
+    """Everything of the wanted topics (none: all) from start to end, out of history."""
     while start is not None and start <= end:
-        questions.send_json({"from": start, "to": end, "topics": topics})
+        questions.send_json({"from": start, "to": end, "topics": wanted})
         answer = questions.recv_json()
         for record in answer["records"]:
             show(record)
         start = answer["next"]
 
 
-fill(first, 2**53)
+fill(first, 2**53, topics)
 while True:
     topic, body = stream.recv_multipart()
     record = json.loads(body)
     if topic == b"stage.heartbeat":
-        behind = [t for t, id in record["last"].items() if (t in topics or not topics) and id > last.get(t, 0)]
-        if behind:
-            fill(min(last.get(t, first - 1) for t in behind) + 1, record["last_audit_id"])
+        for name, id in record["last"].items():
+            if (name in topics or not topics) and id > max(last.get(name, 0), first - 1):
+                fill(max(last.get(name, 0) + 1, first), id, [name])
     elif topic != b"stage.stats":
-        if record["prev_id"] > last.get(record["topic"], 0):  # a gap: something was missed
-            fill(max(last.get(record["topic"], 0) + 1, first), record["audit_id"] - 1)
+        known = last.get(record["topic"], 0)
+        if record["prev_id"] > max(known, first - 1):  # a gap: something was missed
+            fill(max(known + 1, first), record["prev_id"], [record["topic"]])
         show(record)

@@ -391,7 +391,8 @@ static int show_run(cli_t *cli)
         {"header", "\"Name: value\"", "sent with each request; may be repeated"},                  \
         {"timeout", "D", "deadline of one exchange; default 15s"},                                 \
         {"retry", "D,D,...", "delays after the first attempt; none: no retries"},                  \
-        {"max-age", "D", "gives up after this long; default: the sum of --retry, 10% and 1 min per attempt"},                 \
+        {"max-age", "D",                                                                           \
+         "gives up after this long; default: the sum of --retry, 10% and 1 min per attempt"},      \
         {"hold", "D", "later events of an object go on when one was retried this long"},           \
         {"window", "N", "requests at the same time; default 16"},                                  \
         {"rate", "N", "requests per second; 0: not limited"},                                      \

@@ -599,7 +599,7 @@ def test_control_cancels_and_hurries(make, handler):
     assert d.control("cancel", handler_id=id_, object_id="2")["count"] == 10
     assert len(d.wait_records("cancelled", 11)) == 11
     assert d.control("retry", delivery_id=f"{ids[0]}-{id_}")["count"] == 1
-    h.wait(4)
+    d.wait_records("retrying", 4)  # the head waits again
     down[0] = False
     assert d.control("retry", handler_id=id_, object_id=0)["count"] == 1
     d.wait_records("delivered", 10)
