@@ -80,7 +80,7 @@ def test_an_event_is_receipted_once_it_is_stored_and_delivered_once(make, handle
 def test_nothing_pending_is_no_lag(make, handler):
     d, h = make(), handler()
     assert d.stats()["custody_lag_ms"] == 0
-    ids = d.send_some(500, [d.add_handler(h.url)], pad=20000)
+    ids = d.send_some(350, [d.add_handler(h.url)], pad=20000)
     d.wait_receipts(ids)
     assert d.stats()["custody_lag_ms"] == 0
 
