@@ -62,6 +62,7 @@ class PlayedStage:
         self.boot = random.getrandbits(62) + 1
         self.records, self.origins = [r for _, r in self.rows], [o for o, _ in self.rows]
         self.mark = self.sent = 0
+        self.gone = 0       # the stage itself has nothing up to this number any more
         self.sent_at = 0
         self.beats = 0
 
@@ -77,7 +78,7 @@ class PlayedStage:
 
     def message(self, first, count, oldest=None, body=None):
         head = {1: 1, 2: self.node.encode(), 3: self.service.encode(), 4: self.boot, 5: first,
-                6: self.mark + 1 if oldest is None else oldest, 7: count}
+                6: max(self.mark, self.gone) + 1 if oldest is None else oldest, 7: count}
         records = b"".join(self.records[first - 1:first - 1 + count]) if body is None else body
         self.pub.send_multipart([self.node.encode(), msgpack.packb(head), records])
         self.sent_at = time.monotonic()
@@ -105,9 +106,9 @@ class PlayedStage:
             self.pub.recv()
             self.sent = self.mark  # the auditor has joined
         self.hear()
-        self.sent = max(self.sent, self.mark)
         if self.sent > self.mark and time.monotonic() - self.sent_at > 1:
             self.sent = self.mark
+        self.sent = max(self.sent, self.mark, self.gone)
         while self.sent < len(self.records) and self.sent < self.mark + 10000:
             count = min(batch, len(self.records) - self.sent)
             self.message(self.sent + 1, count)
