@@ -132,8 +132,8 @@ static result_t load_lanes(deliverer_t *d, fault_t *fault)
 
 result_t restart_load(deliverer_t *d, fault_t *fault)
 {
-    (void)roster_poll(d->roster);
     result_t r = load_numbers(d);
+    (void)roster_poll(d->roster); /* what is gone is cancelled up to the last number */
     if (r == RESULT_OK)
         r = load_known(d);
     if (r == RESULT_OK)
