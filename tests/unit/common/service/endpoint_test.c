@@ -164,8 +164,9 @@ static void trust_binds_everything(void **state)
 static void a_local_socket_is_not_stolen(void **state)
 {
     (void)state;
-    char endpoint[64];
-    snprintf(endpoint, sizeof endpoint, "ipc:///tmp/endpoint_test.%d", getpid());
+    char endpoint[64] = "ipc:///tmp/endpoint_test_XXXXXX";
+    assert_non_null(mkdtemp(endpoint + strlen("ipc://")));
+    strcat(endpoint, "/socket");
     zsock_t *first = bind_to(endpoint, ZMQ_PULL, 0);
     fault_t fault = {""};
     assert_int_equal(try_bind(endpoint, false, &fault), RESULT_LOCKED);
@@ -178,6 +179,8 @@ static void a_local_socket_is_not_stolen(void **state)
     }
     assert_int_equal(r, RESULT_OK);
     unlink(endpoint + strlen("ipc://"));
+    *strrchr(endpoint, '/') = 0;
+    rmdir(endpoint + strlen("ipc://"));
 }
 
 static void every_option_is_said(void **state)
