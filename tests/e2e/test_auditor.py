@@ -217,14 +217,21 @@ def test_a_subscriber_that_does_not_read_is_nobodys_problem(auditor):
 
 
 def test_questions_are_bounded_and_malformed_ones_answered(auditor):
-    dealer = auditor.context.socket(zmq.DEALER)
-    dealer.linger, dealer.sndhwm, dealer.rcvhwm = 0, 0, 0
-    dealer.connect(auditor.pipeline.env["PROVISOR_AUDITOR_QUESTIONS"])
+    def connect():
+        dealer = auditor.context.socket(zmq.DEALER)
+        dealer.linger, dealer.sndhwm, dealer.rcvhwm = 0, 0, 0
+        dealer.connect(auditor.pipeline.env["PROVISOR_AUDITOR_QUESTIONS"])
+        return dealer
+
+    dealer = connect()
     for text in (b"", b"{", b"[]", b"null", b'{"op":"log","limit":[]}', b"\xff\xfe", b"[" * 60000):
         dealer.send(text)
         assert dealer.poll(5000 * SLOW)
         assert json.loads(dealer.recv())["ok"] is False
-    dealer.send(b"x" * (100 << 10))  # beyond the limit: the connection ends, and comes again
+    dealer.send(b"x" * (100 << 10))  # beyond the limit: ends the connection, and what follows on it
+    assert not dealer.poll(200)
+    dealer.close()
+    dealer = connect()
     for _ in range(500):
         dealer.send(b'{"op":"log","text":"never"}')
     answers = []
