@@ -147,6 +147,16 @@ const char *cli_endpoint(const cli_t *cli, const char *key, const char *section,
     return *own ? own : config_text(cli->config, section, otherwise);
 }
 
+bool cli_next_endpoint(const char **list, buf_t *ret_one)
+{
+    const char *at = *list + strspn(*list, " ");
+    size_t size = strcspn(at, " ");
+    buf_clear(ret_one);
+    buf_add(ret_one, at, size);
+    *list = at + size;
+    return size > 0;
+}
+
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,
             int64_t timeout_ms, json_tree_t **ret_answer)
 {

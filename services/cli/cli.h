@@ -65,6 +65,10 @@ void cli_print(const buf_t *text);
  * lists. */
 const char *cli_endpoint(const cli_t *cli, const char *key, const char *section,
                          const char *otherwise);
+/* The next endpoint of a space separated list: false at its end. *list moves on behind it.
+ *
+ *     for (const char *list = cli_endpoint (...); cli_next_endpoint (&list, &one);) ... one.data */
+bool cli_next_endpoint(const char **list, buf_t *ret_one);
 /* Asks; EXIT_OK and a tree with "ok":true, or a message and an exit code. */
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,
             int64_t timeout_ms, json_tree_t **ret_answer) MUST_CHECK;

@@ -35,15 +35,13 @@ static int act(cli_t *cli, const char *op, const char *said)
     if (code != EXIT_OK)
         return code;
     const char *endpoints = cli_endpoint(cli, "deliverers", "deliverer", "control");
-    for (const char *at = endpoints; *at;) {
+    AUTO_BUF one = {0};
+    while (cli_next_endpoint(&endpoints, &one)) {
         AUTO(json_tree) answer = NULL;
-        AUTO_BUF one = {0};
-        buf_add(&one, at, strcspn(at, " "));
         code = cli_ask(cli, "deliverer", one.data, &question, 60000, &answer);
         if (code != EXIT_OK)
             return code;
         count += json_get_int(answer, "count", 0);
-        at += one.size + strspn(at + one.size, " ");
     }
     if (cli_json(cli))
         printf("{\"count\":%lld}\n", (long long)count);

@@ -37,13 +37,11 @@ static int ask_one(const cli_t *cli, const char *endpoint, left_t *left)
 static int ask_all(const cli_t *cli, const char *endpoints, left_t *ret_left)
 {
     left_t left = {.empty = true};
-    for (const char *at = endpoints; *at;) {
-        AUTO_BUF one = {0};
-        buf_add(&one, at, strcspn(at, " "));
+    AUTO_BUF one = {0};
+    while (cli_next_endpoint(&endpoints, &one)) {
         int code = ask_one(cli, one.data, &left);
         if (code != EXIT_OK)
             return code;
-        at += one.size + strspn(at + one.size, " ");
     }
     *ret_left = left;
     return EXIT_OK;

@@ -49,12 +49,10 @@ static void add_stage(status_t *self, const char *kind, const char *endpoint)
 
 static void add_stages(status_t *self, const char *kind, const char *key)
 {
-    for (const char *at = cli_endpoint(self->cli, key, kind, "control"); *at;) {
-        AUTO_BUF one = {0};
-        buf_add(&one, at, strcspn(at, " "));
+    AUTO_BUF one = {0};
+    for (const char *list = cli_endpoint(self->cli, key, kind, "control");
+         cli_next_endpoint(&list, &one);)
         add_stage(self, kind, one.data);
-        at += one.size + strspn(at + one.size, " ");
-    }
 }
 
 enum { DELIVERERS_MAX = PARTITIONS };
@@ -109,11 +107,11 @@ static load_t load_of(const loads_t *loads, int64_t handler_id)
 
 static void ask_loads(const cli_t *cli, loads_t *loads)
 {
-    for (const char *at = cli_endpoint(cli, "deliverers", "deliverer", "control");
-         *at && loads->n < DELIVERERS_MAX;) {
-        AUTO_BUF one = {0}, answer = {0};
+    AUTO_BUF one = {0};
+    const char *list = cli_endpoint(cli, "deliverers", "deliverer", "control");
+    while (loads->n < DELIVERERS_MAX && cli_next_endpoint(&list, &one)) {
+        AUTO_BUF answer = {0};
         AUTO(json_tree) tree = NULL;
-        buf_add(&one, at, strcspn(at, " "));
         if (endpoint_ask(one.data, SLICE("{\"op\":\"handlers\"}"), PING_TIMEOUT_MS, &answer) ==
                 RESULT_OK &&
             json_parse(buf_slice(&answer), &tree, NULL) == RESULT_OK &&
@@ -121,7 +119,6 @@ static void ask_loads(const cli_t *cli, loads_t *loads)
             loads->answers[loads->n++] = TAKE(tree);
         else
             loads->complete = false;
-        at += one.size + strspn(at + one.size, " ");
     }
 }
 

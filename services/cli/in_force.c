@@ -21,12 +21,10 @@ static bool has_read(const char *endpoint, int64_t table_version)
 
 static void wait_for_all(const char *endpoints, int64_t table_version, int64_t deadline_ms)
 {
-    for (const char *at = endpoints; *at;) {
-        AUTO_BUF one = {0};
-        buf_add(&one, at, strcspn(at, " "));
+    AUTO_BUF one = {0};
+    while (cli_next_endpoint(&endpoints, &one)) {
         while (!has_read(one.data, table_version) && clk_mono_ms() < deadline_ms)
             zclock_sleep(PAUSE_MS);
-        at += one.size + strspn(at + one.size, " ");
     }
 }
 
