@@ -134,13 +134,7 @@ result_t clk_parse_iso(slice_t text, int64_t *ret_wall_ms)
 static const struct {
     const char *unit;
     int64_t ms;
-} duration_units[] = {
-    {"d",  86400000},
-    {"h",  3600000 },
-    {"m",  60000   },
-    {"s",  1000    },
-    {"ms", 1       }
-};
+} duration_units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
 
 result_t clk_parse_duration(slice_t text, int64_t *ret_ms)
 {

@@ -214,8 +214,8 @@ static void add_ddl(buf_t *buf, const char *sql)
     static const struct {
         const char *word, *meaning;
     } words[] = {
-        {"${key}",       "INTEGER PRIMARY KEY"},
-        {"${clustered}", "WITHOUT ROWID"      },
+        {"${key}", "INTEGER PRIMARY KEY"},
+        {"${clustered}", "WITHOUT ROWID"},
     };
     while (*sql) {
         size_t skip = 0;

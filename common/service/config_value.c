@@ -9,11 +9,7 @@ static const struct {
     const char *unit;
     int64_t bytes;
 } size_units[] = {
-    {"GiB", 1LL << 30},
-    {"MiB", 1LL << 20},
-    {"KiB", 1LL << 10},
-    {"B",   1        },
-    {"",    1        },
+    {"GiB", 1LL << 30}, {"MiB", 1LL << 20}, {"KiB", 1LL << 10}, {"B", 1}, {"", 1},
 };
 
 /* Digits at the start of text; false when there are none or they are more than 16. */
@@ -146,10 +142,10 @@ result_t config_value_parse(const config_key_t *key, const char *text, int64_t *
         result_t (*parse)(slice_t text, int64_t *ret_number);
         const char *example;
     } numbers[] = {
-        [CONFIG_INT] = {parse_int,               "a whole number"                             },
-        [CONFIG_BOOL] = {parse_int,               "0 or 1"                                     },
-        [CONFIG_DURATION] = {clk_parse_duration,      "a duration such as 500ms, 15s, 5m, 2h or 1d"},
-        [CONFIG_SIZE] = {config_value_parse_size, "a size such as 64KiB, 8MiB or 1GiB"         },
+        [CONFIG_INT] = {parse_int, "a whole number"},
+        [CONFIG_BOOL] = {parse_int, "0 or 1"},
+        [CONFIG_DURATION] = {clk_parse_duration, "a duration such as 500ms, 15s, 5m, 2h or 1d"},
+        [CONFIG_SIZE] = {config_value_parse_size, "a size such as 64KiB, 8MiB or 1GiB"},
     };
     int64_t number = 0;
     if (key->type == CONFIG_TEXT)

@@ -40,9 +40,7 @@ decimal_t decimal_of(slice_t text)
         point = i;
     int64_t exponent = read_exponent((slice_t){text.data + i, text.size - i});
     exponent += first < point ? (int64_t)(point - first) : -(int64_t)(first - point - 1);
-    return (decimal_t){
-        begin ? -1 : 1, exponent, {text.data + first, last - first + 1}
-    };
+    return (decimal_t){begin ? -1 : 1, exponent, {text.data + first, last - first + 1}};
 }
 
 /* The digit at *at, with *at moved behind it; '0' at the end. */

@@ -72,22 +72,22 @@ zsock_t *endpoint_socket_new(const endpoint_options_t *options)
     const struct {
         int name, value;
     } settings[] = {
-        {ZMQ_SNDHWM,              options->send_hwm ? options->send_hwm : options->hwm    },
-        {ZMQ_RCVHWM,              options->hwm                                            },
-        {ZMQ_LINGER,              0                                                       },
-        {ZMQ_RECONNECT_IVL,       RECONNECT_MS                                            },
-        {ZMQ_RECONNECT_IVL_MAX,   RECONNECT_MAX_MS                                        },
-        {ZMQ_CONNECT_TIMEOUT,     CONNECT_TIMEOUT_MS                                      },
-        {ZMQ_HANDSHAKE_IVL,       HANDSHAKE_MS                                            },
-        {ZMQ_HEARTBEAT_IVL,       0                                                       }, /* docs/adr/0007-heartbeats.md */
-        {ZMQ_TCP_KEEPALIVE,       1                                                       },
-        {ZMQ_TCP_KEEPALIVE_IDLE,  KEEPALIVE_IDLE_S                                        },
-        {ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL_S                                    },
-        {ZMQ_TCP_KEEPALIVE_CNT,   KEEPALIVE_COUNT                                         },
-        {ZMQ_TCP_MAXRT,           0                                                       }, /* it counts a zero window: back-pressure would cut the peer */
-        {ZMQ_BACKLOG,             BACKLOG                                                 },
-        {ZMQ_IPV6,                0                                                       },
-        {ZMQ_IMMEDIATE,           options->type == ZMQ_PUSH || options->type == ZMQ_DEALER},
+        {ZMQ_SNDHWM, options->send_hwm ? options->send_hwm : options->hwm},
+        {ZMQ_RCVHWM, options->hwm},
+        {ZMQ_LINGER, 0},
+        {ZMQ_RECONNECT_IVL, RECONNECT_MS},
+        {ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS},
+        {ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS},
+        {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
+        {ZMQ_HEARTBEAT_IVL, 0}, /* docs/adr/0007-heartbeats.md */
+        {ZMQ_TCP_KEEPALIVE, 1},
+        {ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S},
+        {ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL_S},
+        {ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT},
+        {ZMQ_TCP_MAXRT, 0}, /* it counts a zero window: back-pressure would cut the peer */
+        {ZMQ_BACKLOG, BACKLOG},
+        {ZMQ_IPV6, 0},
+        {ZMQ_IMMEDIATE, options->type == ZMQ_PUSH || options->type == ZMQ_DEALER},
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         ENSURE(zmq_setsockopt(handle, settings[i].name, &settings[i].value,

@@ -167,11 +167,7 @@ static bool read_word_value(parser_t *p, filter_value_t *ret_value)
     static const struct {
         const char *text;
         filter_type_t type;
-    } words[] = {
-        {"true",  FILTER_TRUE },
-        {"false", FILTER_FALSE},
-        {"null",  FILTER_NULL }
-    };
+    } words[] = {{"true", FILTER_TRUE}, {"false", FILTER_FALSE}, {"null", FILTER_NULL}};
     slice_t found = word(p);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (slice_is(found, words[i].text)) {
@@ -279,15 +275,9 @@ static const struct {
     const char *text; /* where one begins another, the longer one stands first */
     filter_op_t op;
 } operators[] = {
-    {"=",      FILTER_EQUAL        },
-    {"!=",     FILTER_NOT_EQUAL    },
-    {"<=",     FILTER_LESS_EQUAL   },
-    {"<",      FILTER_LESS         },
-    {">=",     FILTER_GREATER_EQUAL},
-    {">",      FILTER_GREATER      },
-    {"in",     FILTER_IN           },
-    {"exists", FILTER_EXISTS       },
-    {"prefix", FILTER_PREFIX       },
+    {"=", FILTER_EQUAL}, {"!=", FILTER_NOT_EQUAL},     {"<=", FILTER_LESS_EQUAL},
+    {"<", FILTER_LESS},  {">=", FILTER_GREATER_EQUAL}, {">", FILTER_GREATER},
+    {"in", FILTER_IN},   {"exists", FILTER_EXISTS},    {"prefix", FILTER_PREFIX},
 };
 
 /* Does the text go on with this operator? A word ends where its letters end. */

@@ -50,12 +50,9 @@ bool flags_read(int argc, char **argv, const char *name, const char *help, flags
                 int *ret_code)
 {
     static const struct option options[] = {
-        {"config",  required_argument, NULL, 'c'},
-        {"data",    required_argument, NULL, 'd'},
-        {"check",   no_argument,       NULL, 'k'},
-        {"version", no_argument,       NULL, 'v'},
-        {"help",    no_argument,       NULL, 'h'},
-        {NULL,      0,                 NULL, 0  },
+        {"config", required_argument, NULL, 'c'}, {"data", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'k'},        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     flags_t flags = {0};
     optind = 1;

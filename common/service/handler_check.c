@@ -333,17 +333,17 @@ static result_t check_numbers(const handler_t *handler, fault_t *fault)
         int64_t value, min, max;
         bool optional; /* -1: default */
     } numbers[] = {
-        {"type",            handler->type,       HANDLER_HTTPS,        HANDLER_SCRIPT,       false},
-        {"status",          handler->status,     HANDLER_ENABLED,      HANDLER_DELETED,      false},
-        {"priority",        handler->priority,   -PRIORITY_MAX,        PRIORITY_MAX,         false},
-        {"timeout in ms",   handler->timeout_ms, 10,                   600000,               true },
-        {"max-age in ms",   handler->max_age_ms, 0,                    3660 * DAY_MS,        true },
-        {"hold in ms",      handler->hold_ms,    0,                    3660 * DAY_MS,        true },
-        {"window",          handler->window,     1,                    1000,                 true },
-        {"rate per second", handler->rate,       0,                    1000000,              false},
-        {"ordering",        handler->ordering,   HANDLER_ORDER_OBJECT, HANDLER_ORDER_NONE,   false},
-        {"http2",           handler->http2,      0,                    1,                    false},
-        {"tls",             handler->tls,        HANDLER_TLS_VERIFY,   HANDLER_TLS_INSECURE, false},
+        {"type", handler->type, HANDLER_HTTPS, HANDLER_SCRIPT, false},
+        {"status", handler->status, HANDLER_ENABLED, HANDLER_DELETED, false},
+        {"priority", handler->priority, -PRIORITY_MAX, PRIORITY_MAX, false},
+        {"timeout in ms", handler->timeout_ms, 10, 600000, true},
+        {"max-age in ms", handler->max_age_ms, 0, 3660 * DAY_MS, true},
+        {"hold in ms", handler->hold_ms, 0, 3660 * DAY_MS, true},
+        {"window", handler->window, 1, 1000, true},
+        {"rate per second", handler->rate, 0, 1000000, false},
+        {"ordering", handler->ordering, HANDLER_ORDER_OBJECT, HANDLER_ORDER_NONE, false},
+        {"http2", handler->http2, 0, 1, false},
+        {"tls", handler->tls, HANDLER_TLS_VERIFY, HANDLER_TLS_INSECURE, false},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if ((numbers[i].value < numbers[i].min || numbers[i].value > numbers[i].max) &&

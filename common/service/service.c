@@ -253,19 +253,16 @@ static result_t answer_drain(void *arg, const json_tree_t *question, json_writer
 }
 
 static const service_op_t own_ops[] = {
-    {"ping",  answer_ping },
+    {"ping", answer_ping},
     {"stats", answer_stats},
     {"drain", answer_drain},
-    {NULL,    NULL        },
+    {NULL, NULL},
 };
 
 static void answer(void *arg, slice_t question, buf_t *ret_answer)
 {
     service_t *service = arg;
-    const ops_table_t tables[] = {
-        {own_ops,            service      },
-        {service->spec->ops, service->self}
-    };
+    const ops_table_t tables[] = {{own_ops, service}, {service->spec->ops, service->self}};
     ops_answer(service->spec->name, tables, 2, question, ret_answer);
 }
 
@@ -380,10 +377,7 @@ static int run(service_t *service)
 
 int service_main(int argc, char **argv, const service_spec_t *spec)
 {
-    service_t service = {
-        .spec = spec, .log = {spec->name, LEVEL_INFO},
-             .signal_fd = -1
-    };
+    service_t service = {.spec = spec, .log = {spec->name, LEVEL_INFO}, .signal_fd = -1};
     flags_t flags = {0};
     fault_t fault = {""};
     int code = 0;

@@ -20,13 +20,13 @@ static result_t list_jobs(desk_t *desk, const json_tree_t *q, json_writer_t *w, 
 }
 
 static const op_t ops[] = {
-    {"fill",          fill_answer,       NULL             },
-    {"log",           search_answer,     NULL             },
-    {"event",         story_answer,      NULL             },
-    {"replay",        NULL,              replay_ops_start },
-    {"replay_status", replay_ops_status, NULL             },
-    {"replay_cancel", NULL,              replay_ops_cancel},
-    {"replay_jobs",   list_jobs,         NULL             },
+    {"fill", fill_answer, NULL},
+    {"log", search_answer, NULL},
+    {"event", story_answer, NULL},
+    {"replay", NULL, replay_ops_start},
+    {"replay_status", replay_ops_status, NULL},
+    {"replay_cancel", NULL, replay_ops_cancel},
+    {"replay_jobs", list_jobs, NULL},
 };
 
 static result_t find_op(const json_tree_t *question, const op_t **ret_op, fault_t *fault)

@@ -25,11 +25,11 @@ struct cli_t {
 };
 
 static const cli_flag_t common_flags[] = {
-    {"config",                                                     "FILE", "configuration file (also PROVISOR_CONFIG)"},
-    {"data",                 "DIR", "data folder (also PROVISOR_DATA; default ./provisor-data)"},
-    {"json",                                                       NULL, "for machines: JSON, lists one object per line"},
+    {"config", "FILE", "configuration file (also PROVISOR_CONFIG)"},
+    {"data", "DIR", "data folder (also PROVISOR_DATA; default ./provisor-data)"},
+    {"json", NULL, "for machines: JSON, lists one object per line"},
     {"help", NULL, "this text"},
-    {NULL                                                      },
+    {NULL},
 };
 
 enum { FLAGS_MAX = 64 };

@@ -61,16 +61,16 @@ static int retry_run(cli_t *cli)
 }
 
 static const cli_flag_t flags[] = {
-    {"delivery",                                    "ID", "one delivery: <event id>-<handler id>"},
-    {"handler",      "ID", "everything that is pending for the handler"},
-    {"object",                                     "ID", "with --handler: of this object only"},
+    {"delivery", "ID", "one delivery: <event id>-<handler id>"},
+    {"handler", "ID", "everything that is pending for the handler"},
+    {"object", "ID", "with --handler: of this object only"},
     {NULL},
 };
 
 const cli_command_t cmd_cancel[] = {
-    {"retry",                                                                 "", "Makes pending deliveries due now, without waiting for their schedule",
+    {"retry", "", "Makes pending deliveries due now, without waiting for their schedule",
      "  provisor retry --handler 3\n", flags, 0, 0, retry_run},
     {"cancel", "", "Ends pending deliveries; history keeps them as cancelled",
      "  provisor cancel --handler 3 --object 12\n", flags, 0, 0, cancel_run},
-    {NULL                                                                 },
+    {NULL},
 };

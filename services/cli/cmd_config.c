@@ -34,8 +34,9 @@ static int config_run(cli_t *cli)
 }
 
 const cli_command_t cmd_config[] = {
-    {"config",                                                                      "", "Prints every setting with its default and meaning, as a file to start from",
+    {"config", "", "Prints every setting with its default and meaning, as a file to start from",
      "  provisor config > provisor.conf\n"
-     "  provisor up --config provisor.conf\n", NULL, 0, 0, config_run},
+     "  provisor up --config provisor.conf\n",
+     NULL, 0, 0, config_run},
     {NULL},
 };

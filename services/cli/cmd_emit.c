@@ -276,8 +276,10 @@ static int emit_run(cli_t *cli)
 }
 
 const cli_command_t cmd_emit[] = {
-    {"emit",                                                                                 "[FILE|-]",
-     "Sends events, one JSON object (or array) per line, and waits for each to be accepted", "  provisor events --sample clients.create | provisor emit\n"
-     "  provisor emit events.ndjson\n", NULL, 0, 1, emit_run},
+    {"emit", "[FILE|-]",
+     "Sends events, one JSON object (or array) per line, and waits for each to be accepted",
+     "  provisor events --sample clients.create | provisor emit\n"
+     "  provisor emit events.ndjson\n",
+     NULL, 0, 1, emit_run},
     {NULL},
 };

@@ -72,14 +72,15 @@ static int events_run(cli_t *cli)
 }
 
 static const cli_flag_t flags[] = {
-    {"sample",                                                        "ID", "a sample event as a core would push it; \"all\": one of each"},
+    {"sample", "ID", "a sample event as a core would push it; \"all\": one of each"},
     {NULL},
 };
 
 const cli_command_t cmd_events[] = {
-    {"events",                                                            "", "Lists the events that a core can push, or prints samples of them",
+    {"events", "", "Lists the events that a core can push, or prints samples of them",
      "  provisor events\n"
      "  provisor events --sample clients.update\n"
-     "  provisor events --sample all | provisor emit\n", flags, 0, 0, events_run},
+     "  provisor events --sample all | provisor emit\n",
+     flags, 0, 0, events_run},
     {NULL},
 };

@@ -403,23 +403,23 @@ static int show_run(cli_t *cli)
         {"description", "TEXT", "free text"}, {NULL},
 
 static const cli_flag_t handler_flags[] = {HANDLER_FLAGS};
-static const cli_flag_t list_flags[] = {
-    {"all",                             NULL, "also archived and deleted ones"},
-    {NULL}
-};
+static const cli_flag_t list_flags[] = {{"all", NULL, "also archived and deleted ones"}, {NULL}};
 
 const cli_command_t cmd_handler[] = {
-    {"handler add",                       "", "Adds a handler and prints its id",
+    {"handler add", "", "Adds a handler and prints its id",
      "  provisor handler add --name CRM --event 'clients.*' --task https://crm.example/hook "
      "--secret generate\n"
      "  provisor handler add --name Switch --event clients.balance_zero --task "
-     "http://127.0.0.1:8080/api --priority 1\n", handler_flags, 0, -1, add_run},
+     "http://127.0.0.1:8080/api --priority 1\n",
+     handler_flags, 0, -1, add_run},
     {"handler update", "ID",
-     "Changes what the flags name; pending deliveries use it from their next attempt", "  provisor handler update 3 --timeout 5s --retry 1s,10s,1m\n"
-     "  provisor handler update 3 --secret @new.txt --secret @old.txt\n", handler_flags, 1, -1, update_run},
-    {"handler list",                      "", "Lists the handlers",
+     "Changes what the flags name; pending deliveries use it from their next attempt",
+     "  provisor handler update 3 --timeout 5s --retry 1s,10s,1m\n"
+     "  provisor handler update 3 --secret @new.txt --secret @old.txt\n",
+     handler_flags, 1, -1, update_run},
+    {"handler list", "", "Lists the handlers",
      "  provisor handler list --all\n  provisor handler list --json\n", list_flags, 0, 0, list_run},
-    {"handler show",                                 "ID", "Shows one handler; secrets as fingerprints",
+    {"handler show", "ID", "Shows one handler; secrets as fingerprints",
      "  provisor handler show 3\n", NULL, 1, 1, show_run},
-    {NULL                                  },
+    {NULL},
 };

@@ -198,20 +198,20 @@ static int test_run(cli_t *cli)
 }
 
 static const cli_flag_t test_flags[] = {
-    {"event",                                                            "ID", "which sample to send; default: the first that the handler takes"},
+    {"event", "ID", "which sample to send; default: the first that the handler takes"},
     {NULL},
 };
 
 const cli_command_t cmd_handler_state[] = {
-    {"handler enable",               "ID", "Starts or resumes a handler", "  provisor handler enable 3\n", NULL,
+    {"handler enable", "ID", "Starts or resumes a handler", "  provisor handler enable 3\n", NULL,
      1, 1, enable_run},
     {"handler disable", "ID", "Parks a handler: nothing is sent, nothing new is matched",
      "  provisor handler disable 3\n", NULL, 1, 1, disable_run},
-    {"handler archive",                          "ID", "Ends a handler and keeps it for history",
+    {"handler archive", "ID", "Ends a handler and keeps it for history",
      "  provisor handler archive 3\n", NULL, 1, 1, archive_run},
-    {"handler delete",                             "ID", "Ends a handler; its id is never used again",
+    {"handler delete", "ID", "Ends a handler; its id is never used again",
      "  provisor handler delete 3\n", NULL, 1, 1, delete_run},
-    {"handler test",                              "ID", "Sends a sample event to this handler only and shows what it answered",
+    {"handler test", "ID", "Sends a sample event to this handler only and shows what it answered",
      "  provisor handler test 3 --event clients.balance_zero\n", test_flags, 1, 1, test_run},
-    {NULL                         },
+    {NULL},
 };

@@ -62,11 +62,7 @@ static void print_rows(const cli_t *cli, const json_tree_t *records)
 static int build_question(const cli_t *cli, buf_t *ret_question)
 {
     static const char *const texts[][2] = {
-        {"event",  "event"    },
-        {"status", "status"   },
-        {"object", "object_id"},
-        {"text",   "text"     }
-    };
+        {"event", "event"}, {"status", "status"}, {"object", "object_id"}, {"text", "text"}};
     int64_t handler_id, limit, since_ms, until_ms;
     int code = cli_flag_int(cli, "handler", 0, &handler_id);
     code = code ? code : cli_flag_int(cli, "limit", 50, &limit);
@@ -173,22 +169,23 @@ static int log_run(cli_t *cli)
 }
 
 static const cli_flag_t flags[] = {
-    {"event",                         "PATTERN", "clients.create, clients.*"},
-    {"status",    "S", "success or fail"},
-    {"handler",                        "ID", "of this handler"},
-    {"object",              "ID", "of this object"},
-    {"text",                       "TEXT", "in the response or the error"},
-    {"since",              "T", "from this time on, or how long ago; default 24h"},
-    {"until",                        "T", "up to this time"},
-    {"limit",               "N", "newest N rows; default 50"},
-    {"follow",                          NULL, "goes on with what happens now"},
+    {"event", "PATTERN", "clients.create, clients.*"},
+    {"status", "S", "success or fail"},
+    {"handler", "ID", "of this handler"},
+    {"object", "ID", "of this object"},
+    {"text", "TEXT", "in the response or the error"},
+    {"since", "T", "from this time on, or how long ago; default 24h"},
+    {"until", "T", "up to this time"},
+    {"limit", "N", "newest N rows; default 50"},
+    {"follow", NULL, "goes on with what happens now"},
     {NULL},
 };
 
 const cli_command_t cmd_log[] = {
-    {"log",                                           "", "Shows the execution log: one row per attempt",
+    {"log", "", "Shows the execution log: one row per attempt",
      "  provisor log --status fail --since 2h\n"
      "  provisor log --object 12 --event 'clients.*'\n"
-     "  provisor log --follow\n", flags, 0, 0, log_run},
+     "  provisor log --follow\n",
+     flags, 0, 0, log_run},
     {NULL},
 };

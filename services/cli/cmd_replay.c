@@ -116,21 +116,22 @@ static int replay_run(cli_t *cli)
 }
 
 static const cli_flag_t flags[] = {
-    {"event-id",                                          "ID", "one event; with --handler only to that one"},
-    {"handler",       "ID", "what ended for this handler"},
-    {"status",                                           "S", "exhausted (default), cancelled, delivered or all"},
-    {"since",                      "T", "from this time on, or how long ago"},
-    {"until",                                            "T", "up to this time"},
+    {"event-id", "ID", "one event; with --handler only to that one"},
+    {"handler", "ID", "what ended for this handler"},
+    {"status", "S", "exhausted (default), cancelled, delivered or all"},
+    {"since", "T", "from this time on, or how long ago"},
+    {"until", "T", "up to this time"},
     {"rate", "N", "events per second; default: as fast as it goes"},
-    {"superseded",                                             NULL, "also events that a later delivered one of the same object supersedes"},
-    {"job",               "N", "watches a replay that was started before"},
-    {"cancel",                                             NULL, "with --job: ends it"},
-    {NULL                                 },
+    {"superseded", NULL, "also events that a later delivered one of the same object supersedes"},
+    {"job", "N", "watches a replay that was started before"},
+    {"cancel", NULL, "with --job: ends it"},
+    {NULL},
 };
 
 const cli_command_t cmd_replay[] = {
-    {"replay",                                                                 "", "Sends events out of history once more, with their original webhook-id",
+    {"replay", "", "Sends events out of history once more, with their original webhook-id",
      "  provisor replay --handler 3 --since 24h\n"
-     "  provisor replay --event-id 01JGFJJZ00ABCDEFGHJKMNPQRS --handler 3\n", flags, 0, 0, replay_run},
+     "  provisor replay --event-id 01JGFJJZ00ABCDEFGHJKMNPQRS --handler 3\n",
+     flags, 0, 0, replay_run},
     {NULL},
 };

@@ -10,13 +10,13 @@ static const char *words(const char *topic)
     static const struct {
         const char *topic, *words;
     } table[] = {
-        {"event.accepted",     "accepted"                          },
-        {"event.unmatched",    "matched no handler"                },
-        {"event.duplicate",    "sent again by the core (duplicate)"},
-        {"delivery.delivered", "delivered"                         },
-        {"delivery.retrying",  "failed, tried again later"         },
-        {"delivery.exhausted", "given up"                          },
-        {"delivery.cancelled", "cancelled"                         },
+        {"event.accepted", "accepted"},
+        {"event.unmatched", "matched no handler"},
+        {"event.duplicate", "sent again by the core (duplicate)"},
+        {"delivery.delivered", "delivered"},
+        {"delivery.retrying", "failed, tried again later"},
+        {"delivery.exhausted", "given up"},
+        {"delivery.cancelled", "cancelled"},
     };
     for (size_t i = 0; topic && i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].topic, topic) == 0)
@@ -118,13 +118,15 @@ static int show_run(cli_t *cli)
 }
 
 static const cli_flag_t flags[] = {
-    {"details",                                 NULL, "also the requests and response headers"},
+    {"details", NULL, "also the requests and response headers"},
     {NULL},
 };
 
 const cli_command_t cmd_show[] = {
-    {"show",                                                                       "EVENT_ID",
-     "Tells the story of one event: when it came, who got it, what they answered", "  provisor show 01JGFJJZ00ABCDEFGHJKMNPQRS\n"
-     "  provisor show 01JGFJJZ00ABCDEFGHJKMNPQRS --details\n", flags, 1, 1, show_run},
+    {"show", "EVENT_ID",
+     "Tells the story of one event: when it came, who got it, what they answered",
+     "  provisor show 01JGFJJZ00ABCDEFGHJKMNPQRS\n"
+     "  provisor show 01JGFJJZ00ABCDEFGHJKMNPQRS --details\n",
+     flags, 1, 1, show_run},
     {NULL},
 };

@@ -249,7 +249,7 @@ static int status_run(cli_t *cli)
 }
 
 const cli_command_t cmd_status[] = {
-    {"status",                                                                 "", "Shows every stage and handler; exits 0 only when every stage is ready",
+    {"status", "", "Shows every stage and handler; exits 0 only when every stage is ready",
      "  provisor status && echo fine\n", NULL, 0, 0, status_run},
     {NULL},
 };

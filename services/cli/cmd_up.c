@@ -178,9 +178,7 @@ static int up_run(cli_t *cli)
 {
     AUTO_FD lock = -1;
     int killed = 0;
-    up_t self = {
-        .cli = cli, .log = {"up", LEVEL_INFO}
-    };
+    up_t self = {.cli = cli, .log = {"up", LEVEL_INFO}};
     int code = take_lock(cli, &lock, &killed);
     if (code != EXIT_OK)
         return code;
@@ -191,8 +189,10 @@ static int up_run(cli_t *cli)
 }
 
 const cli_command_t cmd_up[] = {
-    {"up",                                                                                         "",
-     "Runs the whole pipeline on this machine, in the foreground, and restarts a stage that dies", "  provisor up\n"
-     "  provisor up --config provisor.conf --data /var/lib/provisor\n", NULL, 0, 0, up_run},
+    {"up", "",
+     "Runs the whole pipeline on this machine, in the foreground, and restarts a stage that dies",
+     "  provisor up\n"
+     "  provisor up --config provisor.conf --data /var/lib/provisor\n",
+     NULL, 0, 0, up_run},
     {NULL},
 };

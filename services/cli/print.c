@@ -65,12 +65,7 @@ void print_age(int64_t ms, buf_t *ret_text)
     static const struct {
         int64_t ms;
         const char *unit;
-    } units[] = {
-        {172800000, "d"  },
-        {7200000,   "h"  },
-        {120000,    "min"},
-        {1000,      "s"  }
-    };
+    } units[] = {{172800000, "d"}, {7200000, "h"}, {120000, "min"}, {1000, "s"}};
     static const int64_t sizes[] = {86400000, 3600000, 60000, 1000};
     for (size_t i = 0; i < 4; i++)
         if (ms >= units[i].ms) {

@@ -87,10 +87,7 @@ void cancel_handler(cancel_t *cancel, int64_t handler_id, const char *reason)
     refill_drop(d->refill, handler_id);
     sending_cancel(d->sending, handler_id, NULL, reason);
     add_job(cancel,
-            (job_t){
-                .row = {.handler_id = handler_id, .last_seq = d->last_seq},
-                  .reason = reason
-    });
+            (job_t){.row = {.handler_id = handler_id, .last_seq = d->last_seq}, .reason = reason});
 }
 
 void cancel_lane(cancel_t *cancel, int64_t handler_id, uint64_t object, const char *reason)
@@ -98,10 +95,8 @@ void cancel_lane(cancel_t *cancel, int64_t handler_id, uint64_t object, const ch
     deliverer_t *d = cancel->deliverer;
     sending_cancel(d->sending, handler_id, &object, reason);
     add_job(cancel,
-            (job_t){
-                .row = {.handler_id = handler_id, .object = object, .last_seq = d->last_seq},
-                .reason = reason
-    });
+            (job_t){.row = {.handler_id = handler_id, .object = object, .last_seq = d->last_seq},
+                    .reason = reason});
 }
 
 void cancel_flight(cancel_t *cancel, flight_t *flight)
@@ -110,14 +105,12 @@ void cancel_flight(cancel_t *cancel, flight_t *flight)
     if (flight->cancel)
         return;
     flight->cancel = CANCEL_OPERATOR;
-    add_job(cancel, (job_t){
-                        .row = {.handler_id = delivery->handler_id,
-                                .object = delivery->object,
-                                .first_seq = delivery->seq,
-                                .last_seq = delivery->seq},
-                        .reason = CANCEL_OPERATOR,
-                        .passed = true
-    });
+    add_job(cancel, (job_t){.row = {.handler_id = delivery->handler_id,
+                                    .object = delivery->object,
+                                    .first_seq = delivery->seq,
+                                    .last_seq = delivery->seq},
+                            .reason = CANCEL_OPERATOR,
+                            .passed = true});
 }
 
 static bool job_covers(const job_t *job, int64_t handler_id, uint64_t object, int64_t seq)

@@ -329,10 +329,6 @@ static result_t op_empty(void *self, const json_tree_t *question, json_writer_t 
 }
 
 const service_op_t control_ops[] = {
-    {"handlers",   op_handlers  },
-    {"deliveries", op_deliveries},
-    {"cancel",     op_cancel    },
-    {"retry",      op_retry     },
-    {"empty",      op_empty     },
-    {NULL,         NULL         },
+    {"handlers", op_handlers}, {"deliveries", op_deliveries}, {"cancel", op_cancel},
+    {"retry", op_retry},       {"empty", op_empty},           {NULL, NULL},
 };

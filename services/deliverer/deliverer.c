@@ -348,8 +348,8 @@ static result_t deliverer_check(const config_t *config, fault_t *fault)
         result_t (*check)(slice_t text, fault_t *fault);
     } checks[] = {
         {"partitions", check_partitions},
-        {"retry",      check_retry     },
-        {"on_full",    check_on_full   },
+        {"retry", check_retry},
+        {"on_full", check_on_full},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         fault_t why;

@@ -103,18 +103,16 @@ static void point_at_lines(request_t *request)
 void request_init(request_t *request, const settings_t *settings, const event_t *event,
                   int64_t attempt, int64_t now_ms)
 {
-    *request = (request_t){
-        .exchange = {.url = settings->url,
-                     .body = event->body,
-                     .timeout_ms = settings->timeout_ms,
-                     .connect_timeout_ms = settings->connect_timeout_ms,
-                     .response_max_bytes = settings->response_max_bytes,
-                     .http2 = settings->http2,
-                     .tls_insecure = settings->tls_insecure,
-                     .ca_file = settings->ca_file,
-                     .cert_file = settings->cert_file,
-                     .key_file = settings->key_file}
-    };
+    *request = (request_t){.exchange = {.url = settings->url,
+                                        .body = event->body,
+                                        .timeout_ms = settings->timeout_ms,
+                                        .connect_timeout_ms = settings->connect_timeout_ms,
+                                        .response_max_bytes = settings->response_max_bytes,
+                                        .http2 = settings->http2,
+                                        .tls_insecure = settings->tls_insecure,
+                                        .ca_file = settings->ca_file,
+                                        .cert_file = settings->cert_file,
+                                        .key_file = settings->key_file}};
     if (settings->script)
         add_environment(request, event, attempt);
     else

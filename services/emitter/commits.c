@@ -83,8 +83,7 @@ static void add_outgoing(emitter_t *self, const commit_t *commit)
             .seq = entry->seq,
             .id = entry->answer.id,
             .object = entry->object,
-            .frame = {commit->frames.data + entry->frame_at, entry->frame_size}
-        };
+            .frame = {commit->frames.data + entry->frame_at, entry->frame_size}};
         outgoing_add(self->outgoing, &event);
     }
 }

@@ -59,8 +59,7 @@ static result_t open_journal(emitter_t *self, fault_t *fault)
         .batch_events = setting(self, "batch_events"),
         .batch_bytes = setting(self, "batch_bytes"),
         .window = {setting(self, "window_events"), setting(self, "window_bytes")},
-        .resend_after_ms = setting(self, "resend_after")
-    };
+        .resend_after_ms = setting(self, "resend_after")};
     self->outgoing = outgoing_new(&limits, journal_last_id(self->journal), clk_mono_ms());
     self->settle = settle_new();
     self->audit_behind = journal_rows(self->journal) > 0;
@@ -115,7 +114,7 @@ static result_t open_inputs(emitter_t *self, fault_t *fault)
         int type;
         int hwm;
     } kinds[] = {
-        {SOURCE_PUSH,   "push",   ZMQ_PULL,   PUSH_HWM  },
+        {SOURCE_PUSH, "push", ZMQ_PULL, PUSH_HWM},
         {SOURCE_INTAKE, "intake", ZMQ_ROUTER, INTAKE_HWM},
         {SOURCE_REPLAY, "replay", ZMQ_ROUTER, REPLAY_HWM},
     };
@@ -233,29 +232,29 @@ static void stats(void *arg, json_writer_t *w)
         const char *name;
         int64_t value;
     } numbers[] = {
-        {"accepted",          counts->accepted                      },
-        {"duplicate",         counts->duplicate                     },
-        {"rejected",          counts->rejected                      },
-        {"busy",              counts->busy                          },
-        {"replayed",          counts->replayed                      },
-        {"requests",          counts->requests                      },
-        {"commits",           counts->commits                       },
-        {"pending_bytes",     (int64_t)commit_bytes(self->next)     },
-        {"journal_rows",      journal_rows(self->journal)           },
-        {"journal_bytes",     journal_size_bytes(self->journal)     },
-        {"idempotency_keys",  journal_keys(self->journal)           },
-        {"unreceipted",       outgoing.events                       },
-        {"unreceipted_bytes", outgoing.bytes                        },
-        {"in_flight",         outgoing.in_flight                    },
-        {"tails",             outgoing.tails                        },
-        {"messages",          counts->sent                          },
-        {"resent",            outgoing.resent                       },
-        {"receipts",          counts->receipts                      },
-        {"bad_receipts",      counts->bad_receipts                  },
-        {"unmatched",         counts->unmatched                     },
-        {"routers",           peers_connected(self->router_peers)   },
-        {"deliverers",        peers_connected(self->deliverer_peers)},
-        {"disk_free_bytes",   self->disk_free_bytes                 },
+        {"accepted", counts->accepted},
+        {"duplicate", counts->duplicate},
+        {"rejected", counts->rejected},
+        {"busy", counts->busy},
+        {"replayed", counts->replayed},
+        {"requests", counts->requests},
+        {"commits", counts->commits},
+        {"pending_bytes", (int64_t)commit_bytes(self->next)},
+        {"journal_rows", journal_rows(self->journal)},
+        {"journal_bytes", journal_size_bytes(self->journal)},
+        {"idempotency_keys", journal_keys(self->journal)},
+        {"unreceipted", outgoing.events},
+        {"unreceipted_bytes", outgoing.bytes},
+        {"in_flight", outgoing.in_flight},
+        {"tails", outgoing.tails},
+        {"messages", counts->sent},
+        {"resent", outgoing.resent},
+        {"receipts", counts->receipts},
+        {"bad_receipts", counts->bad_receipts},
+        {"unmatched", counts->unmatched},
+        {"routers", peers_connected(self->router_peers)},
+        {"deliverers", peers_connected(self->deliverer_peers)},
+        {"disk_free_bytes", self->disk_free_bytes},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_key_int(w, numbers[i].name, numbers[i].value);
@@ -307,7 +306,7 @@ static result_t check(const config_t *config, fault_t *fault)
 
 static const service_op_t ops[] = {
     {"event", answer_event},
-    {NULL,    NULL        },
+    {NULL, NULL},
 };
 
 const service_spec_t emitter_spec = {

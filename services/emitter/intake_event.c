@@ -5,13 +5,13 @@
 enum { SHOWN_SIZE_MAX = 64 }; /* of an unknown id in a message */
 
 static const member_t members[] = {
-    {MEMBER_ID,        "id",        false, false, VALUE_STRING,                             "a string" },
-    {MEMBER_EVENT,     "event",     false, true,  VALUE_OBJECT,                             "an object"},
-    {MEMBER_DATA,      "data",      false, false, VALUE_OBJECT,                             "an object"},
-    {MEMBER_DT,        "dt",        true,  false, VALUE_STRING,                             "a string" },
-    {MEMBER_EVENTS_ID, "events_id", true,  true,  VALUE_STRING,                             "a string" },
-    {MEMBER_OBJECT_ID, "object_id", true,  false, VALUE_NUMBER | VALUE_STRING | VALUE_NULL,
-     "an integer, a string or null"                                                                    },
+    {MEMBER_ID, "id", false, false, VALUE_STRING, "a string"},
+    {MEMBER_EVENT, "event", false, true, VALUE_OBJECT, "an object"},
+    {MEMBER_DATA, "data", false, false, VALUE_OBJECT, "an object"},
+    {MEMBER_DT, "dt", true, false, VALUE_STRING, "a string"},
+    {MEMBER_EVENTS_ID, "events_id", true, true, VALUE_STRING, "a string"},
+    {MEMBER_OBJECT_ID, "object_id", true, false, VALUE_NUMBER | VALUE_STRING | VALUE_NULL,
+     "an integer, a string or null"},
 };
 enum { N_MEMBERS = sizeof members / sizeof *members };
 
@@ -157,9 +157,7 @@ static intake_digest_t make_digest(const draft_t *draft, slice_t data)
 {
     slice_t events_id = slice_of(draft->event.kind->id);
     slice_t fields[] = {draft->dt, events_id, draft->event.object_id, data};
-    intake_digest_t digest = {
-        {1, 2}
-    };
+    intake_digest_t digest = {{1, 2}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         for (size_t w = 0; w < 2; w++)
             digest.words[w] = digest_add(digest.words[w], fields[i]);

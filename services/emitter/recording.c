@@ -14,15 +14,13 @@ enum {
 
 void recording_rejected(emitter_t *self, source_t source, const intake_error_t *error, slice_t body)
 {
-    record_t record = {
-        .topic = SLICE("event.rejected"),
-        .at_ms = clk_wall_ms(),
-        .code = slice_of(intake_code_str(error->code)),
-        .path = error->path,
-        .message = error->message,
-        .source = slice_of(source_str(source)),
-        .body = {body.data, body.size < BODY_MAX ? body.size : BODY_MAX}
-    };
+    record_t record = {.topic = SLICE("event.rejected"),
+                       .at_ms = clk_wall_ms(),
+                       .code = slice_of(intake_code_str(error->code)),
+                       .path = error->path,
+                       .message = error->message,
+                       .source = slice_of(source_str(source)),
+                       .body = {body.data, body.size < BODY_MAX ? body.size : BODY_MAX}};
     (void)audit_add(self->audit, &record);
 }
 
@@ -135,13 +133,11 @@ void recording_committed(emitter_t *self, const commit_t *commit)
         self->audit_behind = self->audit_behind || !audit_room(self->audit);
         if (self->audit_behind || entry->seq <= settle_last(self->settle))
             continue; /* the cursor comes to it, or was there already */
-        journal_row_t row = {
-            entry->seq,
-            entry->source,
-            entry->key,
-            RECEIPT_NONE,
-            {commit->frames.data + entry->frame_at, entry->frame_size}
-        };
+        journal_row_t row = {entry->seq,
+                             entry->source,
+                             entry->key,
+                             RECEIPT_NONE,
+                             {commit->frames.data + entry->frame_at, entry->frame_size}};
         row.receipt = receipt_of(self, &row);
         add_accepted(self, &row);
     }

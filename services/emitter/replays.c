@@ -56,18 +56,14 @@ static void refuse_replay(emitter_t *self, slice_t key, const char *why)
 
 static intake_digest_t replay_digest(const replay_t *replay)
 {
-    intake_digest_t digest = {
-        {1, 2}
-    };
+    intake_digest_t digest = {{1, 2}};
     const uint64_t numbers[] = {htole64((uint64_t)replay->handler_id),
                                 htole64((uint64_t)replay->replay)};
-    slice_t fields[] = {
-        {(const char *)numbers, sizeof numbers},
-        replay->events_id,
-        replay->webhook_id,
-        replay->object_id,
-        replay->body
-    };
+    slice_t fields[] = {{(const char *)numbers, sizeof numbers},
+                        replay->events_id,
+                        replay->webhook_id,
+                        replay->object_id,
+                        replay->body};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         for (size_t w = 0; w < 2; w++)
             digest.words[w] = digest_add(digest.words[w], fields[i]);

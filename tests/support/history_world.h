@@ -85,13 +85,11 @@ static inline int world_setup(void **state)
     world->loop = zloop_new();
     world->log = (log_t){.service = "test", .level = LEVEL_ERROR};
     world->boot = 1;
-    world->settings = (history_settings_t){
-        .segment_attempts = 1000000,
-        .segment_records = 1000000,
-        .segment_age_ms = 86400000,
-        .retention = {.age_ms = 86400000, .bytes = 1 << 30},
-        .room_bytes = 1 << 20
-    };
+    world->settings = (history_settings_t){.segment_attempts = 1000000,
+                                           .segment_records = 1000000,
+                                           .segment_age_ms = 86400000,
+                                           .retention = {.age_ms = 86400000, .bytes = 1 << 30},
+                                           .room_bytes = 1 << 20};
     world_open(world);
     *state = world;
     return 0;

@@ -148,12 +148,8 @@ static inline result_t check(const config_t *config, fault_t *fault)
 }
 
 static const service_op_t small_ops[] = {
-    {"finish", answer_finish},
-    {"fail",   answer_fail  },
-    {"refuse", answer_refuse},
-    {"crash",  answer_crash },
-    {"system", answer_system},
-    {NULL,     NULL         },
+    {"finish", answer_finish}, {"fail", answer_fail},     {"refuse", answer_refuse},
+    {"crash", answer_crash},   {"system", answer_system}, {NULL, NULL},
 };
 
 static const service_spec_t small_spec = {

@@ -10,22 +10,20 @@ enum { ROUNDS = 4000, FILTERS = 8, CONDITIONS = 3, TOKENS = 4, VALUES = 3 };
 
 static const struct {
     const char *json, *pointer, *text; /* the same name in three notations */
-} names[] = {
-    {"a",          "a",           "a"          },
-    {"b",          "b",           "b"          },
-    {"0",          "0",           "0"          },
-    {"1",          "1",           "1"          },
-    {"2",          "2",           "2"          },
-    {"",           "",            ""           },
-    {"caf\\u00e9", "caf\xc3\xa9", "caf\xc3\xa9"},
-    {"x\\/y",      "x~1y",        "x/y"        },
-    {"m~n",        "m~0n",        "m~n"        },
-    {"q\\\"}",     "q\\\"}",      "q\"}"       },
-    {"01",         "01",          "01"         },
-    {"two w",      "two w",       "two w"      },
-    {"\\\\n",      "\\\\n",       "\\n"        },
-    {"data",       "data",        "data"       }
-};
+} names[] = {{"a", "a", "a"},
+             {"b", "b", "b"},
+             {"0", "0", "0"},
+             {"1", "1", "1"},
+             {"2", "2", "2"},
+             {"", "", ""},
+             {"caf\\u00e9", "caf\xc3\xa9", "caf\xc3\xa9"},
+             {"x\\/y", "x~1y", "x/y"},
+             {"m~n", "m~0n", "m~n"},
+             {"q\\\"}", "q\\\"}", "q\"}"},
+             {"01", "01", "01"},
+             {"two w", "two w", "two w"},
+             {"\\\\n", "\\\\n", "\\n"},
+             {"data", "data", "data"}};
 enum { NAMES = sizeof names / sizeof *names };
 
 static const char *const strings[] = {"\"\"",

@@ -98,10 +98,8 @@ static void one_round(unsigned seed)
     unsigned random = seed;
     breaker_t breaker;
     int64_t now_ms = 1000;
-    model_t model = {
-        .settings = {.failures_max = 1 + (int)unit_chance(&random, 6),
-                     .probe_ms = 1 + unit_chance(&random, 50)}
-    };
+    model_t model = {.settings = {.failures_max = 1 + (int)unit_chance(&random, 6),
+                                  .probe_ms = 1 + unit_chance(&random, 50)}};
     unsigned healthy = unit_chance(&random, 10);
     breaker_init(&breaker);
     for (int i = 0; i < STEPS; i++) {

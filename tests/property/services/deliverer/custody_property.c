@@ -19,14 +19,7 @@ typedef struct {
 static const struct {
     const char *node;
     int partition;
-} sources[SOURCES] = {
-    {"a",  0 },
-    {"a",  1 },
-    {"b",  0 },
-    {"b",  63},
-    {"ab", 0 },
-    {"ab", 1 }
-};
+} sources[SOURCES] = {{"a", 0}, {"a", 1}, {"b", 0}, {"b", 63}, {"ab", 0}, {"ab", 1}};
 
 static ulid_t id_of(int n)
 {

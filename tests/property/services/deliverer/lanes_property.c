@@ -343,19 +343,10 @@ static const struct {
     void (*run)(world_t *);
     int weight;
 } operations[] = {
-    {do_add,          25},
-    {do_take_some,    20},
-    {do_done,         30},
-    {do_pass_time,    10},
-    {do_answer,       5 },
-    {do_drop,         3 },
-    {do_let_go,       2 },
-    {do_set_handler,  2 },
-    {do_set_global,   1 },
-    {do_hurry,        1 },
-    {do_drop_handler, 1 },
-    {do_step_clock,   1 },
-    {do_restart,      1 },
+    {do_add, 25},       {do_take_some, 20}, {do_done, 30},        {do_pass_time, 10},
+    {do_answer, 5},     {do_drop, 3},       {do_let_go, 2},       {do_set_handler, 2},
+    {do_set_global, 1}, {do_hurry, 1},      {do_drop_handler, 1}, {do_step_clock, 1},
+    {do_restart, 1},
 };
 
 static void step(world_t *world)

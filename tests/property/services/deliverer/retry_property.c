@@ -11,10 +11,10 @@ static void random_schedule(unsigned *random, buf_t *text, int64_t *delays_ms, i
         const char *unit;
         int64_t ms;
     } units[] = {
-        {"ms", 1      },
-        {"s",  1000   },
-        {"m",  60000  },
-        {"h",  3600000},
+        {"ms", 1},
+        {"s", 1000},
+        {"m", 60000},
+        {"h", 3600000},
     };
     for (int i = 0; i < n; i++) {
         int64_t unit = unit_chance(random, 4);

@@ -423,12 +423,10 @@ static void nothing_is_lost_or_overtaken(void **state)
         world_t *w = calloc(1, sizeof *w);
         w->random = seed + (unsigned)round * 7919u;
         w->now_ms = 1000000;
-        w->limits = (outgoing_limits_t){
-            1 + chance(w, 20),
-            10 + chance(w, 300),
-            {1 + chance(w, 30), 10 + chance(w, 300)},
-            RESEND_MS
-        };
+        w->limits = (outgoing_limits_t){1 + chance(w, 20),
+                                        10 + chance(w, 300),
+                                        {1 + chance(w, 30), 10 + chance(w, 300)},
+                                        RESEND_MS};
         memset(w->resent_ms, -1, sizeof w->resent_ms);
         w->outgoing = outgoing_new(&w->limits, &w->ids.last, w->now_ms);
         for (int i = 0; i < STEPS; i++)

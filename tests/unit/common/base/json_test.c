@@ -54,15 +54,15 @@ static void hostile_text_is_refused(void **state)
         const char *name;
         slice_t text;
     } cases[] = {
-        {"empty",              SLICE("")                       },
-        {"truncated",          SLICE("{\"a\":")                },
-        {"two values",         SLICE("{} {}")                  },
-        {"depth 10,000",       slice_of(deep)                  },
-        {"duplicate",          SLICE("{\"a\":1,\"a\":2}")      },
+        {"empty", SLICE("")},
+        {"truncated", SLICE("{\"a\":")},
+        {"two values", SLICE("{} {}")},
+        {"depth 10,000", slice_of(deep)},
+        {"duplicate", SLICE("{\"a\":1,\"a\":2}")},
         {"duplicate, escaped", SLICE("{\"a\":1,\"\\u0061\":2}")},
-        {"invalid UTF-8",      SLICE("{\"a\":\"\xff\"}")       },
-        {"zero byte",          SLICE("{}\0")                   },
-        {"not JSON",           SLICE("hello")                  },
+        {"invalid UTF-8", SLICE("{\"a\":\"\xff\"}")},
+        {"zero byte", SLICE("{}\0")},
+        {"not JSON", SLICE("hello")},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_tree_t *tree = NULL;

@@ -176,12 +176,8 @@ static void values_come_back_as_they_were(void **state)
         const char *name;
         slice_t value;
     } cases[] = {
-        {"text",          {"abc", 3}     },
-        {"empty",         {"", 0}        },
-        {"zero byte",     {"a\0b", 3}    },
-        {"not UTF-8",     {"\xff\xfe", 2}},
-        {"digits",        {"0012", 4}    },
-        {"absent = NULL", {NULL, 0}      },
+        {"text", {"abc", 3}},           {"empty", {"", 0}},      {"zero byte", {"a\0b", 3}},
+        {"not UTF-8", {"\xff\xfe", 2}}, {"digits", {"0012", 4}}, {"absent = NULL", {NULL, 0}},
     };
     AUTO_DB *db = open_db(*state, DB_WRITE);
     assert_int_equal(db_exec(db, "CREATE TABLE v (a TEXT, b BLOB, i BIGINT)", NULL), RESULT_OK);
@@ -504,10 +500,10 @@ static void failing_writes_are_told_apart(void **state)
         result_t expected;
         const char *text;
     } cases[] = {
-        {EIO,    RESULT_IO,   "Input/output error" },
-        {ENOSPC, RESULT_FULL, "full"               },
+        {EIO, RESULT_IO, "Input/output error"},
+        {ENOSPC, RESULT_FULL, "full"},
         {EDQUOT, RESULT_FULL, "Disk quota exceeded"},
-        {EFBIG,  RESULT_IO,   "File too large"     },
+        {EFBIG, RESULT_IO, "File too large"},
     };
     AUTO_DB *db = open_table(*state);
     assert_int_equal(insert_many(db, 1, 1, 10), RESULT_OK);

@@ -108,10 +108,10 @@ static void a_folder_that_cannot_be_is_said(void **state)
         result_t expected;
         const char *text;
     } cases[] = {
-        {folder_file(*state,        "file"), RESULT_IO,             "cannot make the folder"},
-        {folder_file(*state,                         "file/sub"),               RESULT_IO, "cannot make the folder"},
-        {"", RESULT_INVALID,        "folder's name"                           },
-        {endless,          RESULT_INVALID,          "folder's name"},
+        {folder_file(*state, "file"), RESULT_IO, "cannot make the folder"},
+        {folder_file(*state, "file/sub"), RESULT_IO, "cannot make the folder"},
+        {"", RESULT_INVALID, "folder's name"},
+        {endless, RESULT_INVALID, "folder's name"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         store_t *store = NULL;

@@ -504,7 +504,7 @@ static void a_crash_before_the_commit_leaves_nothing_and_after_it_all(void **sta
         int64_t left;
     } cases[] = {
         {"writer.before_commit", 0},
-        {"writer.committed",     3},
+        {"writer.committed", 3},
     };
     bed_t *bed = *state;
     for (size_t i = 0; i < 2; i++) {

@@ -44,10 +44,9 @@ static void messages_are_bounded(void **state)
     auditor_start(world);
     run_until(world, all_marked);
     for (int i = 0; i < 8; i++)
-        audit_add(world->audit,
-                  &(record_t){
-                      .topic = SLICE("event.accepted"), .at_ms = 1, .body = {body, sizeof body}
-        });
+        audit_add(
+            world->audit,
+            &(record_t){.topic = SLICE("event.accepted"), .at_ms = 1, .body = {body, sizeof body}});
     run_until(world, has_nine);
     assert_int_equal(world->messages, 1 + 4);
     assert_true(world->largest_bytes > sizeof body && world->largest_bytes <= 256 << 10);
@@ -157,9 +156,7 @@ static void bytes_bound_the_window_too(void **state)
     world_t *world = *state;
     char body[1 << 20];
     memset(body, 'x', sizeof body);
-    record_t record = {
-        .topic = SLICE("x"), .at_ms = 1, .body = {body, sizeof body}
-    };
+    record_t record = {.topic = SLICE("x"), .at_ms = 1, .body = {body, sizeof body}};
     int added = 0;
     while (audit_room(world->audit)) {
         record.origin = ++added;
@@ -274,9 +271,7 @@ static void on_mark_add(void *owner, int64_t number)
 {
     world_t *world = owner;
     static const char body[ROUND_BYTES];
-    record_t record = {
-        .topic = SLICE("x"), .at_ms = 1, .body = {body, sizeof body}
-    };
+    record_t record = {.topic = SLICE("x"), .at_ms = 1, .body = {body, sizeof body}};
     if (number < ROUNDS)
         audit_add(world->audit, &record);
 }

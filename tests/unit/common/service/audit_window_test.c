@@ -112,16 +112,8 @@ static void marks_that_mean_nothing_are_ignored(void **state)
     static const struct {
         int64_t number;
         bool news;
-    } cases[] = {
-        {0,         false},
-        {2,         true },
-        {2,         false},
-        {1,         false},
-        {4,         false},
-        {-1,        false},
-        {INT64_MAX, false},
-        {3,         true }
-    };
+    } cases[] = {{0, false}, {2, true},   {2, false},         {1, false},
+                 {4, false}, {-1, false}, {INT64_MAX, false}, {3, true}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (audit_window_mark(window, cases[i].number, 0) != cases[i].news)
             fail_msg("mark %lld", (long long)cases[i].number);

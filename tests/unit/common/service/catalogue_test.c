@@ -194,11 +194,10 @@ static void nearest_of_typing_errors(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"clients.craete",            "clients.create"            },
-        {"client.update",             "clients.update"            },
-        {"dids.activated",            "dids.activate"             },
-        {"accounting.payment.create", "accounting.payments.create"}
-    };
+        {"clients.craete", "clients.create"},
+        {"client.update", "clients.update"},
+        {"dids.activated", "dids.activate"},
+        {"accounting.payment.create", "accounting.payments.create"}};
     AUTO(catalogue) catalogue = make(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_string_equal(catalogue_nearest(catalogue, slice_of(cases[i][0]))->id, cases[i][1]);
@@ -213,21 +212,19 @@ static void patterns_cover_known_ids(void **state)
     static const struct {
         const char *pattern;
         bool covers;
-    } cases[] = {
-        {"*",                  true },
-        {"clients.*",          true },
-        {"clients.create",     true },
-        {"clients",            false},
-        {"clients.",           false},
-        {"client.*",           false},
-        {"cl*",                false},
-        {".*",                 false},
-        {"clients.accounts.*", true },
-        {"",                   false},
-        {"clients.create.*",   false},
-        {"crm.*",              true },
-        {"crm.ticket",         true }
-    };
+    } cases[] = {{"*", true},
+                 {"clients.*", true},
+                 {"clients.create", true},
+                 {"clients", false},
+                 {"clients.", false},
+                 {"client.*", false},
+                 {"cl*", false},
+                 {".*", false},
+                 {"clients.accounts.*", true},
+                 {"", false},
+                 {"clients.create.*", false},
+                 {"crm.*", true},
+                 {"crm.ticket", true}};
     AUTO(catalogue) catalogue = make("crm.ticket=ticket");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (catalogue_covers(catalogue, slice_of(cases[i].pattern)) != cases[i].covers)

@@ -10,22 +10,22 @@ static void sizes(void **state)
         const char *text;
         int64_t bytes; /* -1: refused */
     } cases[] = {
-        {"0",                   0               },
-        {"17",                  17              },
-        {"17B",                 17              },
-        {"64KiB",               65536           },
-        {"8MiB",                8388608         },
-        {"1GiB",                1073741824      },
-        {"9999999999999999",    9999999999999999},
-        {"10000000000000000",   -1              },
-        {"9999999999999999GiB", -1              },
-        {"",                    -1              },
-        {"KiB",                 -1              },
-        {"-1",                  -1              },
-        {"1.5MiB",              -1              },
-        {"1 KiB",               -1              },
-        {"1kB",                 -1              },
-        {"1KiBx",               -1              },
+        {"0", 0},
+        {"17", 17},
+        {"17B", 17},
+        {"64KiB", 65536},
+        {"8MiB", 8388608},
+        {"1GiB", 1073741824},
+        {"9999999999999999", 9999999999999999},
+        {"10000000000000000", -1},
+        {"9999999999999999GiB", -1},
+        {"", -1},
+        {"KiB", -1},
+        {"-1", -1},
+        {"1.5MiB", -1},
+        {"1 KiB", -1},
+        {"1kB", -1},
+        {"1KiBx", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t bytes = -1;
@@ -49,55 +49,55 @@ static const struct {
     int64_t number;    /* of one that is taken */
     const char *fault; /* NULL: it is taken */
 } values[] = {
-    {&small,     "1",                      0,     NULL                               },
-    {&small,     "0",                      0,     "0 is out of range (1..9)"         },
-    {&small,     "10",                     0,     "10 is out of range (1..9)"        },
-    {&small,     "many",                   0,     "\"many\" is not a whole number"   },
-    {&small,     "",                       0,     "\"\" is not a whole number"       },
-    {&small,     "2x",                     0,     "\"2x\" is not a whole number"     },
-    {&whole,     "9999999999999999",       0,     NULL                               },
-    {&flag,      "0",                      0,     NULL                               },
-    {&flag,      "1",                      0,     NULL                               },
-    {&flag,      "2",                      0,     "\"2\" is not 0 or 1"              },
-    {&flag,      "yes",                    0,     "\"yes\" is not 0 or 1"            },
-    {&duration,  "15s",                    15000, NULL                               },
-    {&duration,  "9ms",                    0,     "9ms is out of range (10ms..10m)"  },
-    {&duration,  "11m",                    0,     "11m is out of range (10ms..10m)"  },
-    {&duration,  "15",                     0,
+    {&small, "1", 0, NULL},
+    {&small, "0", 0, "0 is out of range (1..9)"},
+    {&small, "10", 0, "10 is out of range (1..9)"},
+    {&small, "many", 0, "\"many\" is not a whole number"},
+    {&small, "", 0, "\"\" is not a whole number"},
+    {&small, "2x", 0, "\"2x\" is not a whole number"},
+    {&whole, "9999999999999999", 0, NULL},
+    {&flag, "0", 0, NULL},
+    {&flag, "1", 0, NULL},
+    {&flag, "2", 0, "\"2\" is not 0 or 1"},
+    {&flag, "yes", 0, "\"yes\" is not 0 or 1"},
+    {&duration, "15s", 15000, NULL},
+    {&duration, "9ms", 0, "9ms is out of range (10ms..10m)"},
+    {&duration, "11m", 0, "11m is out of range (10ms..10m)"},
+    {&duration, "15", 0,
      "\"15\" is not a duration such as "
-     "500ms, 15s, 5m, 2h or 1d"                                                      },
-    {&size,      "2KiB",                   2048,  NULL                               },
-    {&size,      "1",                      0,     "1 is out of range (at least 1KiB)"},
-    {&choice,    "warn",                   0,     NULL                               },
-    {&choice,    "error",                  0,     NULL                               },
-    {&choice,    "err",                    0,     "\"err\" is none of warn|error"    },
-    {&choice,    "",                       0,     "\"\" is none of warn|error"       },
-    {&text,      "whatever it is",         0,     NULL                               },
-    {&bound,     "tcp://127.0.0.1:5550",   0,     NULL                               },
-    {&bound,     "tcp://[::1]:*",          0,     NULL                               },
-    {&bound,     "ipc:///run/x",           0,     NULL                               },
-    {&bound,     "",                       0,     "\"\" is not one endpoint"         },
-    {&bound,     "tcp://a:1 tcp://b:2",    0,
+     "500ms, 15s, 5m, 2h or 1d"},
+    {&size, "2KiB", 2048, NULL},
+    {&size, "1", 0, "1 is out of range (at least 1KiB)"},
+    {&choice, "warn", 0, NULL},
+    {&choice, "error", 0, NULL},
+    {&choice, "err", 0, "\"err\" is none of warn|error"},
+    {&choice, "", 0, "\"\" is none of warn|error"},
+    {&text, "whatever it is", 0, NULL},
+    {&bound, "tcp://127.0.0.1:5550", 0, NULL},
+    {&bound, "tcp://[::1]:*", 0, NULL},
+    {&bound, "ipc:///run/x", 0, NULL},
+    {&bound, "", 0, "\"\" is not one endpoint"},
+    {&bound, "tcp://a:1 tcp://b:2", 0,
      "\"tcp://a:1 tcp://b:2\" is not one"
-     " endpoint"                                                                     },
-    {&bound,     "tcp://a:0",              0,
+     " endpoint"},
+    {&bound, "tcp://a:0", 0,
      "\"tcp://a:0\" is not an endpoint "
-     "such as tcp://127.0.0.1:5550"                                                  },
-    {&bound,     "tcp://a:65536",          0,
+     "such as tcp://127.0.0.1:5550"},
+    {&bound, "tcp://a:65536", 0,
      "\"tcp://a:65536\" is not an "
      "endpoint such as "
-     "tcp://127.0.0.1:5550"                                                          },
-    {&bound,     "tcp://:1",               0,
+     "tcp://127.0.0.1:5550"},
+    {&bound, "tcp://:1", 0,
      "\"tcp://:1\" is not an endpoint "
-     "such as tcp://127.0.0.1:5550"                                                  },
-    {&bound,     "udp://a:1",              0,
+     "such as tcp://127.0.0.1:5550"},
+    {&bound, "udp://a:1", 0,
      "\"udp://a:1\" is not an endpoint "
-     "such as tcp://127.0.0.1:5550"                                                  },
-    {&connected, "",                       0,     NULL                               },
-    {&connected, " tcp://a:1  tcp://b:2 ", 0,     NULL                               },
-    {&connected, "tcp://a:1 b:2",          0,
+     "such as tcp://127.0.0.1:5550"},
+    {&connected, "", 0, NULL},
+    {&connected, " tcp://a:1  tcp://b:2 ", 0, NULL},
+    {&connected, "tcp://a:1 b:2", 0,
      "\"b:2\" is not an endpoint such as"
-     " tcp://127.0.0.1:5550"                                                         },
+     " tcp://127.0.0.1:5550"},
 };
 
 static void values_are_checked_against_their_row(void **state)
@@ -121,11 +121,8 @@ static void a_range_is_told_as_it_would_be_written(void **state)
         const config_key_t *key;
         const char *range;
     } cases[] = {
-        {&small,    "1..9"         },
-        {&whole,    ""             },
-        {&flag,     ""             },
-        {&duration, "10ms..10m"    },
-        {&size,     "at least 1KiB"},
+        {&small, "1..9"},         {&whole, ""}, {&flag, ""}, {&duration, "10ms..10m"},
+        {&size, "at least 1KiB"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         AUTO_BUF range = {0};
@@ -151,10 +148,10 @@ static void the_nearest_name_is_of_the_same_section(void **state)
     static const struct {
         const char *section, *key, *nearest_section, *nearest_key;
     } cases[] = {
-        {"emitter",  "intak",   "emitter",   "intake"},
-        {"router",   "intakes", "router",    "intake"},
-        {"deliverr", "window",  "deliverer", "window"},
-        {"auditor",  "streem",  "auditor",   "stream"},
+        {"emitter", "intak", "emitter", "intake"},
+        {"router", "intakes", "router", "intake"},
+        {"deliverr", "window", "deliverer", "window"},
+        {"auditor", "streem", "auditor", "stream"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const config_key_t *key = config_value_nearest(cases[i].section, cases[i].key);

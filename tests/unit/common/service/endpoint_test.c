@@ -119,19 +119,19 @@ static void only_loopback_is_bound_without_trust(void **state)
         const char *endpoint;
         bool ok;
     } cases[] = {
-        {"tcp://127.0.0.1:*",           true },
-        {"tcp://127.9.9.9:*",           true },
-        {"ipc:///tmp/endpoint_test.%d", true },
-        {"inproc://endpoint-test",      true },
-        {"tcp://0.0.0.0:*",             false},
-        {"tcp://*:*",                   false},
-        {"tcp://[::]:*",                false},
-        {"tcp://[::ffff:1.2.3.4]:*",    false},
-        {"tcp://128.0.0.1:*",           false},
-        {"tcp://1.127.0.0:*",           false},
-        {"tcp://127.0.0.1.evil:*",      false},
-        {"tcp://localhost:*",           false},
-        {"tcp://lo:*",                  false},
+        {"tcp://127.0.0.1:*", true},
+        {"tcp://127.9.9.9:*", true},
+        {"ipc:///tmp/endpoint_test.%d", true},
+        {"inproc://endpoint-test", true},
+        {"tcp://0.0.0.0:*", false},
+        {"tcp://*:*", false},
+        {"tcp://[::]:*", false},
+        {"tcp://[::ffff:1.2.3.4]:*", false},
+        {"tcp://128.0.0.1:*", false},
+        {"tcp://1.127.0.0:*", false},
+        {"tcp://127.0.0.1.evil:*", false},
+        {"tcp://localhost:*", false},
+        {"tcp://lo:*", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char endpoint[64];
@@ -189,31 +189,25 @@ static void every_option_is_said(void **state)
     static const struct {
         int type;
         bool immediate;
-    } types[] = {
-        {ZMQ_PULL,   false},
-        {ZMQ_PUSH,   true },
-        {ZMQ_DEALER, true },
-        {ZMQ_ROUTER, false},
-        {ZMQ_XPUB,   false},
-        {ZMQ_SUB,    false}
-    };
+    } types[] = {{ZMQ_PULL, false},   {ZMQ_PUSH, true},  {ZMQ_DEALER, true},
+                 {ZMQ_ROUTER, false}, {ZMQ_XPUB, false}, {ZMQ_SUB, false}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         AUTO(zsock) socket = bind_to("tcp://127.0.0.1:*", types[i].type, 1234);
         const struct {
             int name, value;
         } options[] = {
-            {ZMQ_SNDHWM,              10                },
-            {ZMQ_RCVHWM,              10                },
-            {ZMQ_LINGER,              0                 },
-            {ZMQ_RECONNECT_IVL,       50                },
-            {ZMQ_RECONNECT_IVL_MAX,   2000              },
-            {ZMQ_HEARTBEAT_IVL,       0                 },
-            {ZMQ_TCP_KEEPALIVE,       1                 },
-            {ZMQ_TCP_KEEPALIVE_IDLE,  10                },
-            {ZMQ_TCP_KEEPALIVE_INTVL, 5                 },
-            {ZMQ_TCP_KEEPALIVE_CNT,   3                 },
-            {ZMQ_TCP_MAXRT,           0                 },
-            {ZMQ_IMMEDIATE,           types[i].immediate},
+            {ZMQ_SNDHWM, 10},
+            {ZMQ_RCVHWM, 10},
+            {ZMQ_LINGER, 0},
+            {ZMQ_RECONNECT_IVL, 50},
+            {ZMQ_RECONNECT_IVL_MAX, 2000},
+            {ZMQ_HEARTBEAT_IVL, 0},
+            {ZMQ_TCP_KEEPALIVE, 1},
+            {ZMQ_TCP_KEEPALIVE_IDLE, 10},
+            {ZMQ_TCP_KEEPALIVE_INTVL, 5},
+            {ZMQ_TCP_KEEPALIVE_CNT, 3},
+            {ZMQ_TCP_MAXRT, 0},
+            {ZMQ_IMMEDIATE, types[i].immediate},
         };
         for (size_t j = 0; j < sizeof options / sizeof *options; j++) {
             int value = -2;

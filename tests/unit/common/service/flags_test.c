@@ -33,19 +33,19 @@ static const struct {
     const char *config, *data;
     bool check;
 } cases[] = {
-    {"nothing",       {NULL},             true,                       0,                          NULL, NULL, false},
-    {"all",           {"--config", "a", "--data=b", "--check"},                        true,                                                  0,                                                                        "a", "b", true},
-    {"the last one wins",           {"--data", "a", "--data", "b"},     true,0,NULL, "b", false},
-    {"an empty value",               {"--data", ""},               true, 0,                   NULL, "", false},
-    {"version",           {"--version"},                          false,                                               0                                                                                                                                              },
-    {"help",{"--help"},false,            0               },
-    {"help comes first",          {"--help", "--nonsense"},                            false,                                              0                                                },
-    {"unknown",              {"--nonsense"},                                false,       FLAGS_USAGE},
-    {"a letter",              {"-c", "a"},                                false,                              FLAGS_USAGE       },
-    {"a value is missing",              {"--config"},                                false,     FLAGS_USAGE},
-    {"a value too many",    {"--check=1"},                      false,                                 FLAGS_USAGE                                                                                                                                            },
-    {"an argument",    {"a"},                      false,FLAGS_USAGE},
-    {"behind the flags",    {"--check", "--", "a"},                      false,                           FLAGS_USAGE                                                                                 },
+    {"nothing", {NULL}, true, 0, NULL, NULL, false},
+    {"all", {"--config", "a", "--data=b", "--check"}, true, 0, "a", "b", true},
+    {"the last one wins", {"--data", "a", "--data", "b"}, true, 0, NULL, "b", false},
+    {"an empty value", {"--data", ""}, true, 0, NULL, "", false},
+    {"version", {"--version"}, false, 0},
+    {"help", {"--help"}, false, 0},
+    {"help comes first", {"--help", "--nonsense"}, false, 0},
+    {"unknown", {"--nonsense"}, false, FLAGS_USAGE},
+    {"a letter", {"-c", "a"}, false, FLAGS_USAGE},
+    {"a value is missing", {"--config"}, false, FLAGS_USAGE},
+    {"a value too many", {"--check=1"}, false, FLAGS_USAGE},
+    {"an argument", {"a"}, false, FLAGS_USAGE},
+    {"behind the flags", {"--check", "--", "a"}, false, FLAGS_USAGE},
 };
 
 static bool same(const char *a, const char *b)

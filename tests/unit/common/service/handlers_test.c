@@ -211,10 +211,10 @@ static void a_status_changes_only_as_it_may(void **state)
     enum { E = HANDLER_ENABLED, D, S, A, X, REFUSED = 10 };
     /* [from][to]: the status afterwards */
     static const int after[5][5] = {
-        {E,       D,       S,       A,       X      },
-        {E,       D,       D,       A,       X      }, /* an operator's word counts more */
-        {E,       D,       S,       A,       X      },
-        {REFUSED, REFUSED, REFUSED, A,       X      },
+        {E, D, S, A, X},
+        {E, D, D, A, X}, /* an operator's word counts more */
+        {E, D, S, A, X},
+        {REFUSED, REFUSED, REFUSED, A, X},
         {REFUSED, REFUSED, REFUSED, REFUSED, REFUSED},
     };
     AUTO_HANDLERS *handlers = open_handlers(*state);

@@ -20,26 +20,26 @@ static void a_value_ends_where_it_ends(void **state)
         const char *text;
         int size; /* of the value; -1: none ends */
     } cases[] = {
-        {"12,3",                  2 },
-        {"12",                    2 },
-        {"true}",                 4 },
-        {"null ]",                4 },
-        {"-1.5e+3\n",             7 },
-        {"\"\"",                  2 },
-        {"\"a\",",                3 },
-        {"\"a\\\"b\" ",           6 },
-        {"\"a\\\\\",",            5 },
-        {"\"a",                   -1},
-        {"\"a\\",                 -1},
-        {"\"a\\\"",               -1},
-        {"{}x",                   2 },
-        {"[1,[2,{\"a\":[]}]],",   16},
+        {"12,3", 2},
+        {"12", 2},
+        {"true}", 4},
+        {"null ]", 4},
+        {"-1.5e+3\n", 7},
+        {"\"\"", 2},
+        {"\"a\",", 3},
+        {"\"a\\\"b\" ", 6},
+        {"\"a\\\\\",", 5},
+        {"\"a", -1},
+        {"\"a\\", -1},
+        {"\"a\\\"", -1},
+        {"{}x", 2},
+        {"[1,[2,{\"a\":[]}]],", 16},
         {"{\"a\":\"}]{\\\"[\"}x", 14},
-        {"[1",                    -1},
-        {"{\"a",                  -1},
-        {"",                      -1},
-        {",",                     -1},
-        {"}",                     -1},
+        {"[1", -1},
+        {"{\"a", -1},
+        {"", -1},
+        {",", -1},
+        {"}", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *text = cases[i].text;
@@ -75,21 +75,21 @@ static void escapes_are_resolved(void **state)
     static const struct {
         const char *raw, *text;
     } cases[] = {
-        {"",                           ""                        },
-        {"plain",                      "plain"                   },
-        {"\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t"         },
-        {"\\u0041\\u00e9\\u20AC",      "A\xc3\xa9\xe2\x82\xac"   },
-        {"\\ud83d\\ude00!",            "\xf0\x9f\x98\x80!"       },
-        {"\\ud83d",                    "\xed\xa0\xbd"            },
-        {"\\ud83dx",                   "\xed\xa0\xbdx"           },
-        {"\\ude00\\ud83d",             "\xed\xb8\x80\xed\xa0\xbd"},
-        {"\\ud83d\\u0041",             "\xed\xa0\xbd"
-                           "A"         },
-        {"caf\xc3\xa9\\n",             "caf\xc3\xa9\n"           },
-        {"\\",                         "\\"                      },
-        {"\\u12",                      "\\u12"                   },
-        {"\\u12g4",                    "\\u12g4"                 },
-        {"\\x",                        "\\x"                     },
+        {"", ""},
+        {"plain", "plain"},
+        {"\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t"},
+        {"\\u0041\\u00e9\\u20AC", "A\xc3\xa9\xe2\x82\xac"},
+        {"\\ud83d\\ude00!", "\xf0\x9f\x98\x80!"},
+        {"\\ud83d", "\xed\xa0\xbd"},
+        {"\\ud83dx", "\xed\xa0\xbdx"},
+        {"\\ude00\\ud83d", "\xed\xb8\x80\xed\xa0\xbd"},
+        {"\\ud83d\\u0041", "\xed\xa0\xbd"
+                           "A"},
+        {"caf\xc3\xa9\\n", "caf\xc3\xa9\n"},
+        {"\\", "\\"},
+        {"\\u12", "\\u12"},
+        {"\\u12g4", "\\u12g4"},
+        {"\\x", "\\x"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         AUTO_BUF text = {0};

@@ -23,40 +23,40 @@ static result_t answer_fault(void *self, const json_tree_t *question, json_write
 }
 
 static const service_op_t first_ops[] = {
-    {"name", answer_name },
+    {"name", answer_name},
     {"fail", answer_fault},
-    {NULL,   NULL        },
+    {NULL, NULL},
 };
 
 static const service_op_t second_ops[] = {
-    {"name",  answer_name},
+    {"name", answer_name},
     {"other", answer_name},
-    {NULL,    NULL       },
+    {NULL, NULL},
 };
 
 static const struct {
     const char *question, *answer;
 } cases[] = {
-    {"{\"op\":\"name\",\"n\":7}",         "{\"ok\":true,\"who\":\"first\",\"n\":7}"            },
-    {"{\"n\":7,\"op\":\"other\"}",        "{\"ok\":true,\"who\":\"second\",\"n\":7}"           },
-    {"{\"op\":\"fail\"}",                 "{\"ok\":false,\"error\":\"there is no \\\"it\\\"\"}"},
-    {"{\"op\":\"fail\",\"silent\":true}", "{\"ok\":false,\"error\":\"timeout\"}"               },
-    {"{\"op\":\"nam\"}",                  "{\"ok\":false,\"error\":\"small has no op \\\"nam\\\"; it "
-                         "has name fail name other\"}"                 },
-    {"{\"op\":7}",                        "{\"ok\":false,\"error\":\"expected an object with a text "
-                   "\\\"op\\\"\"}"                                           },
-    {"{}",                                "{\"ok\":false,\"error\":\"expected an object with a text "
-           "\\\"op\\\"\"}"                                                           },
-    {"[1]",                               "{\"ok\":false,\"error\":\"expected an object with a text "
-            "\\\"op\\\"\"}"                                                         },
+    {"{\"op\":\"name\",\"n\":7}", "{\"ok\":true,\"who\":\"first\",\"n\":7}"},
+    {"{\"n\":7,\"op\":\"other\"}", "{\"ok\":true,\"who\":\"second\",\"n\":7}"},
+    {"{\"op\":\"fail\"}", "{\"ok\":false,\"error\":\"there is no \\\"it\\\"\"}"},
+    {"{\"op\":\"fail\",\"silent\":true}", "{\"ok\":false,\"error\":\"timeout\"}"},
+    {"{\"op\":\"nam\"}", "{\"ok\":false,\"error\":\"small has no op \\\"nam\\\"; it "
+                         "has name fail name other\"}"},
+    {"{\"op\":7}", "{\"ok\":false,\"error\":\"expected an object with a text "
+                   "\\\"op\\\"\"}"},
+    {"{}", "{\"ok\":false,\"error\":\"expected an object with a text "
+           "\\\"op\\\"\"}"},
+    {"[1]", "{\"ok\":false,\"error\":\"expected an object with a text "
+            "\\\"op\\\"\"}"},
 };
 
 static void questions_are_answered_by_the_table(void **state)
 {
     (void)state;
     const ops_table_t tables[] = {
-        {first_ops,  (void *)"first" },
-        {NULL,       NULL            },
+        {first_ops, (void *)"first"},
+        {NULL, NULL},
         {second_ops, (void *)"second"},
     };
     AUTO_BUF answer = {0};

@@ -173,26 +173,26 @@ static void flags_and_settings_decide_the_exit_code(void **state)
         int code;
         const char *out, *err; /* "": nothing */
     } cases[] = {
-        {"help",                        "--help",                NULL,                      NULL,                     0,  "A small service for tests.\n\n  --config FILE", ""                               },
-        {"version",                     "--version",             NULL,                      NULL,                     0,  "provisor-router 0.",                            ""                               },
-        {"unknown flag",                "--frob",                NULL,                      NULL,                     64, "",                                              "Try provisor-router --help."    },
-        {"argument",                    "now",                   NULL,                      NULL,                     64, "",                                              "unexpected \"now\"; try --help."},
-        {"flag without value",          "--config",              NULL,                      NULL,                     64, "",                                              "--help"                         },
-        {"check",                       "--check",               NULL,                      NULL,                     0,  "ok\n",                                          ""                               },
-        {"check of a bad setting",      "--check",               "PROVISOR_ROUTER_INTAKE",  "x",                      78, "",
+        {"help", "--help", NULL, NULL, 0, "A small service for tests.\n\n  --config FILE", ""},
+        {"version", "--version", NULL, NULL, 0, "provisor-router 0.", ""},
+        {"unknown flag", "--frob", NULL, NULL, 64, "", "Try provisor-router --help."},
+        {"argument", "now", NULL, NULL, 64, "", "unexpected \"now\"; try --help."},
+        {"flag without value", "--config", NULL, NULL, 64, "", "--help"},
+        {"check", "--check", NULL, NULL, 0, "ok\n", ""},
+        {"check of a bad setting", "--check", "PROVISOR_ROUTER_INTAKE", "x", 78, "",
          "level=error service=router event=start_failed code=78 reason=\"PROVISOR_ROUTER_INTAKE: "
-         "'x' is not an endpoint"                                                                                                                                                                           },
-        {"check of an open address",    "--check",               "PROVISOR_ROUTER_INTAKE",  "tcp://0.0.0.0:1",        78, "",
-         "is not a loopback address"                                                                                                                                                                        },
-        {"check by the service",        "--check",               "SMALL_CHECK_FAILS",       "1",                      78, "",
-         "deliverer.retry: not a retry list"                                                                                                                                                                },
-        {"no such file",                "--config nowhere.conf", NULL,                      NULL,                     78, "",
-         "cannot read the configuration file nowhere.conf"                                                                                                                                                  },
-        {"no such file by environment", "--check",               "PROVISOR_CONFIG",         "gone.conf",              78, "",
-         "cannot read the configuration file gone.conf"                                                                                                                                                     },
-        {"empty environment",           "--check",               "PROVISOR_CONFIG",         "",                       0,  "ok\n",                                          ""                               },
-        {"port that cannot be",         "",                      "PROVISOR_ROUTER_CONTROL", "ipc:///nowhere/control", 78, "",
-         "cannot bind ipc:///nowhere/control"                                                                                                                                                               },
+         "'x' is not an endpoint"},
+        {"check of an open address", "--check", "PROVISOR_ROUTER_INTAKE", "tcp://0.0.0.0:1", 78, "",
+         "is not a loopback address"},
+        {"check by the service", "--check", "SMALL_CHECK_FAILS", "1", 78, "",
+         "deliverer.retry: not a retry list"},
+        {"no such file", "--config nowhere.conf", NULL, NULL, 78, "",
+         "cannot read the configuration file nowhere.conf"},
+        {"no such file by environment", "--check", "PROVISOR_CONFIG", "gone.conf", 78, "",
+         "cannot read the configuration file gone.conf"},
+        {"empty environment", "--check", "PROVISOR_CONFIG", "", 0, "ok\n", ""},
+        {"port that cannot be", "", "PROVISOR_ROUTER_CONTROL", "ipc:///nowhere/control", 78, "",
+         "cannot bind ipc:///nowhere/control"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (cases[i].env)
@@ -214,12 +214,8 @@ static void a_failed_start_says_whether_to_try_again(void **state)
         result_t result;
         int code;
     } cases[] = {
-        {RESULT_LOCKED,    75},
-        {RESULT_FULL,      75},
-        {RESULT_IO,        70},
-        {RESULT_INVALID,   78},
-        {RESULT_VERSION,   78},
-        {RESULT_NOT_FOUND, 78},
+        {RESULT_LOCKED, 75},  {RESULT_FULL, 75},    {RESULT_IO, 70},
+        {RESULT_INVALID, 78}, {RESULT_VERSION, 78}, {RESULT_NOT_FOUND, 78},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char number[8];
@@ -281,19 +277,19 @@ static void bad_questions_get_an_error(void **state)
     static const struct {
         const char *question, *error;
     } cases[] = {
-        {"",                                   "premature EOF"                               },
-        {"{",                                  "premature EOF"                               },
-        {"\xff\xfe",                           ""                                            },
-        {"[]",                                 "expected an object with a text \"op\""       },
-        {"\"ping\"",                           "expected an object with a text \"op\""       },
-        {"{}",                                 "expected an object with a text \"op\""       },
-        {"{\"op\":1}",                         "expected an object with a text \"op\""       },
-        {"{\"op\":\"ping\",\"op\":\"x\"}",     "stands twice"                                },
+        {"", "premature EOF"},
+        {"{", "premature EOF"},
+        {"\xff\xfe", ""},
+        {"[]", "expected an object with a text \"op\""},
+        {"\"ping\"", "expected an object with a text \"op\""},
+        {"{}", "expected an object with a text \"op\""},
+        {"{\"op\":1}", "expected an object with a text \"op\""},
+        {"{\"op\":\"ping\",\"op\":\"x\"}", "stands twice"},
         {"{\"op\":\"frob\"}",
          "router has no op \"frob\"; it has ping stats drain finish fail refuse crash system"},
-        {"{\"op\":\"refuse\"}",                "delivery_id is missing"                      },
-        {"{\"op\":\"refuse\",\"why\":false}",  "not_found"                                   },
-        {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "nested deeper"                               },
+        {"{\"op\":\"refuse\"}", "delivery_id is missing"},
+        {"{\"op\":\"refuse\",\"why\":false}", "not_found"},
+        {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "nested deeper"},
     };
     serve(place, "");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -14,17 +14,17 @@ typedef struct {
 } case_t;
 
 static const case_t cases[] = {
-    {"in order",                                   {{1, 1, 1, 3, 0, 0, 3}, {1, 4, 1, 2, 0, 0, 2}}                       },
-    {"a repetition is skipped",                    {{1, 1, 1, 3, 0, 0, 3}, {1, 1, 1, 3, 0, 3, 0}}                       },
-    {"an overlap is taken from where it is new",   {{1, 1, 1, 3, 0, 0, 3}, {1, 2, 1, 4, 0, 2, 2}}                       },
-    {"too early waits",                            {{1, 1, 1, 1, 0, 0, 1}, {1, 3, 1, 2, 0, 2, 0}, {1, 2, 1, 3, 0, 0, 3}}},
-    {"a hole that nobody can fill",                {{1, 1, 1, 1, 0, 0, 1}, {1, 7, 7, 2, 5, 0, 2}}                       },
-    {"a hole that can be filled in part",          {{1, 8, 5, 2, 4, 2, 0}, {1, 5, 5, 5, 0, 0, 5}}                       },
-    {"a message without records tells a hole too", {{1, 4, 4, 0, 3, 0, 0}, {1, 4, 4, 1, 0, 0, 1}}                       },
-    {"a message without records is nothing",       {{1, 1, 1, 0, 0, 0, 0}, {1, 1, 1, 1, 0, 0, 1}}                       },
-    {"each boot has its own numbers",              {{1, 1, 1, 3, 0, 0, 3}, {2, 1, 1, 3, 0, 0, 3}}                       },
+    {"in order", {{1, 1, 1, 3, 0, 0, 3}, {1, 4, 1, 2, 0, 0, 2}}},
+    {"a repetition is skipped", {{1, 1, 1, 3, 0, 0, 3}, {1, 1, 1, 3, 0, 3, 0}}},
+    {"an overlap is taken from where it is new", {{1, 1, 1, 3, 0, 0, 3}, {1, 2, 1, 4, 0, 2, 2}}},
+    {"too early waits", {{1, 1, 1, 1, 0, 0, 1}, {1, 3, 1, 2, 0, 2, 0}, {1, 2, 1, 3, 0, 0, 3}}},
+    {"a hole that nobody can fill", {{1, 1, 1, 1, 0, 0, 1}, {1, 7, 7, 2, 5, 0, 2}}},
+    {"a hole that can be filled in part", {{1, 8, 5, 2, 4, 2, 0}, {1, 5, 5, 5, 0, 0, 5}}},
+    {"a message without records tells a hole too", {{1, 4, 4, 0, 3, 0, 0}, {1, 4, 4, 1, 0, 0, 1}}},
+    {"a message without records is nothing", {{1, 1, 1, 0, 0, 0, 0}, {1, 1, 1, 1, 0, 0, 1}}},
+    {"each boot has its own numbers", {{1, 1, 1, 3, 0, 0, 3}, {2, 1, 1, 3, 0, 0, 3}}},
     {"an old boot may still come",
-     {{1, 1, 1, 1, 0, 0, 1}, {2, 1, 1, 1, 0, 0, 1}, {1, 2, 1, 1, 0, 0, 1}}                                              },
+     {{1, 1, 1, 1, 0, 0, 1}, {2, 1, 1, 1, 0, 0, 1}, {1, 2, 1, 1, 0, 0, 1}}},
 };
 
 static audit_t message(const step_t *step)
@@ -64,17 +64,17 @@ static void contradictions_are_refused(void **state)
         const char *name;
         audit_t audit;
     } bad[] = {
-        {"version",             {0, SLICE("n"), SLICE("s"), 1, 1, 1, 1}        },
-        {"no node",             {1, {0}, SLICE("s"), 1, 1, 1, 1}               },
-        {"a zero in the node",  {1, SLICE("n\0x"), SLICE("s"), 1, 1, 1, 1}     },
+        {"version", {0, SLICE("n"), SLICE("s"), 1, 1, 1, 1}},
+        {"no node", {1, {0}, SLICE("s"), 1, 1, 1, 1}},
+        {"a zero in the node", {1, SLICE("n\0x"), SLICE("s"), 1, 1, 1, 1}},
         {"a long node",
          {1, SLICE("0123456789012345678901234567890123456789012345678901234567890123"), SLICE("s"),
-          1, 1, 1, 1}                                                          },
-        {"no service",          {1, SLICE("n"), {0}, 1, 1, 1, 1}               },
-        {"boot 0",              {1, SLICE("n"), SLICE("s"), 0, 1, 1, 1}        },
-        {"first 0",             {1, SLICE("n"), SLICE("s"), 1, 0, 0, 1}        },
-        {"oldest after first",  {1, SLICE("n"), SLICE("s"), 1, 1, 2, 1}        },
-        {"a negative count",    {1, SLICE("n"), SLICE("s"), 1, 1, 1, -1}       },
+          1, 1, 1, 1}},
+        {"no service", {1, SLICE("n"), {0}, 1, 1, 1, 1}},
+        {"boot 0", {1, SLICE("n"), SLICE("s"), 0, 1, 1, 1}},
+        {"first 0", {1, SLICE("n"), SLICE("s"), 1, 0, 0, 1}},
+        {"oldest after first", {1, SLICE("n"), SLICE("s"), 1, 1, 2, 1}},
+        {"a negative count", {1, SLICE("n"), SLICE("s"), 1, 1, 1, -1}},
         {"numbers without end", {1, SLICE("n"), SLICE("s"), 1, INT64_MAX, 1, 1}},
     };
     marks_t *marks = marks_new();

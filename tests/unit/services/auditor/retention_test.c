@@ -10,15 +10,15 @@ static const struct {
     int64_t live_bytes;
     size_t gone;
 } cases[] = {
-    {"only the live one",               {{1, 0}},                                              1, 500, 0},
-    {"young and small",                 {{4000, 10}, {4500, 0}},                               2, 10,  0},
-    {"sealed long ago",                 {{1000, 10}, {3999, 0}},                               2, 10,  1},
-    {"sealed just now, begun long ago", {{1000, 10}, {4000, 0}},                               2, 10,  0},
-    {"some of them",                    {{1, 10}, {2, 10}, {3000, 10}, {4100, 10}, {4200, 0}}, 5, 10,  2},
-    {"too much: as few as will do",     {{4000, 40}, {4100, 40}, {4200, 40}, {4300, 0}},       4, 10,  1},
-    {"the live one counts",             {{4000, 40}, {4100, 40}, {4200, 0}},                   3, 30,  1},
-    {"the live one alone is too much",  {{4000, 40}, {4100, 40}, {4200, 0}},                   3, 300, 2},
-    {"none",                            {{0, 0}},                                              0, 0,   0},
+    {"only the live one", {{1, 0}}, 1, 500, 0},
+    {"young and small", {{4000, 10}, {4500, 0}}, 2, 10, 0},
+    {"sealed long ago", {{1000, 10}, {3999, 0}}, 2, 10, 1},
+    {"sealed just now, begun long ago", {{1000, 10}, {4000, 0}}, 2, 10, 0},
+    {"some of them", {{1, 10}, {2, 10}, {3000, 10}, {4100, 10}, {4200, 0}}, 5, 10, 2},
+    {"too much: as few as will do", {{4000, 40}, {4100, 40}, {4200, 40}, {4300, 0}}, 4, 10, 1},
+    {"the live one counts", {{4000, 40}, {4100, 40}, {4200, 0}}, 3, 30, 1},
+    {"the live one alone is too much", {{4000, 40}, {4100, 40}, {4200, 0}}, 3, 300, 2},
+    {"none", {{0, 0}}, 0, 0, 0},
 };
 
 static void the_oldest_go_first(void **state)

@@ -51,14 +51,8 @@ static void the_rate_is_kept(void **state)
     static const struct {
         int64_t rate, ms;
         int least, most;
-    } cases[] = {
-        {1,    900,   1,    1   },
-        {1,    5000,  5,    6   },
-        {3,    10000, 30,   31  },
-        {100,  1000,  100,  110 },
-        {1000, 2000,  2000, 2100},
-        {999,  1000,  999,  1099}
-    };
+    } cases[] = {{1, 900, 1, 1},        {1, 5000, 5, 6},          {3, 10000, 30, 31},
+                 {100, 1000, 100, 110}, {1000, 2000, 2000, 2100}, {999, 1000, 999, 1099}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int sent = sent_in(cases[i].rate, cases[i].ms);
         if (sent < cases[i].least || sent > cases[i].most)

@@ -107,8 +107,8 @@ static void marks_come_back(void **state)
 {
     const folder_t *folder = *state;
     marks_row_t rows[] = {
-        {.node = "n",   .service = "emitter", .boot = 5, .number = 70, .origin = 9},
-        {.node = "m", .origin = 4         },
+        {.node = "n", .service = "emitter", .boot = 5, .number = 70, .origin = 9},
+        {.node = "m", .origin = 4},
     };
     marks_rows_t saved = {rows, 2};
     tail_t tail;

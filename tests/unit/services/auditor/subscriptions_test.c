@@ -17,11 +17,8 @@ static void a_prefix_covers_its_topics(void **state)
         const char *prefix, *topic;
         bool wanted;
     } cases[] = {
-        {"",      "a.b", true },
-        {"a.",    "a.b", true },
-        {"a.b",   "a.b", true },
-        {"a.b.c", "a.b", false},
-        {"b",     "a.b", false},
+        {"", "a.b", true},       {"a.", "a.b", true}, {"a.b", "a.b", true},
+        {"a.b.c", "a.b", false}, {"b", "a.b", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         subscriptions_t *subscriptions = subscriptions_new();

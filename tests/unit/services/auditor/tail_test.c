@@ -5,8 +5,7 @@
 static entry_t entry(const char *topic, int64_t at_ms, const char *event_id)
 {
     return (entry_t){
-        .record = {.topic = slice_of(topic), .at_ms = at_ms, .event_id = slice_of(event_id)}
-    };
+        .record = {.topic = slice_of(topic), .at_ms = at_ms, .event_id = slice_of(event_id)}};
 }
 
 static void ids_rise_by_one_and_topics_are_chained(void **state)
@@ -15,13 +14,7 @@ static void ids_rise_by_one_and_topics_are_chained(void **state)
     static const struct {
         const char *topic;
         int64_t prev_id;
-    } steps[] = {
-        {"a", 0},
-        {"b", 0},
-        {"a", 1},
-        {"a", 3},
-        {"b", 2}
-    };
+    } steps[] = {{"a", 0}, {"b", 0}, {"a", 1}, {"a", 3}, {"b", 2}};
     tail_t tail;
     tail_init(&tail);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
@@ -56,11 +49,8 @@ static void only_attempts_count_as_attempts(void **state)
         const char *topic;
         int64_t attempts;
     } steps[] = {
-        {"event.accepted",     0},
-        {"delivery.retrying",  1},
-        {"stage.started",      1},
-        {"delivery.delivered", 2},
-        {"delivery.cancelled", 3},
+        {"event.accepted", 0},     {"delivery.retrying", 1},  {"stage.started", 1},
+        {"delivery.delivered", 2}, {"delivery.cancelled", 3},
     };
     tail_t tail;
     tail_init(&tail);
@@ -81,16 +71,9 @@ static void the_span_covers_what_is_in_it(void **state)
     static const struct {
         const char *event_id;
         bool covers, reaches;
-    } asked[] = {
-        {"E10",  true,  true },
-        {"E20",  true,  true },
-        {"E30",  true,  true },
-        {"E09",  false, true },
-        {"E31",  false, false},
-        {"E300", false, false},
-        {"E1",   false, true },
-        {"",     false, true }
-    };
+    } asked[] = {{"E10", true, true},  {"E20", true, true},   {"E30", true, true},
+                 {"E09", false, true}, {"E31", false, false}, {"E300", false, false},
+                 {"E1", false, true},  {"", false, true}};
     tail_t tail;
     tail_init(&tail);
     assert_false(tail_span_covers(&tail.span, SLICE("E1")));

@@ -46,14 +46,12 @@ static void tasks_run_in_order_and_are_told(void **state)
     zloop_t *loop = zloop_new();
     worker_t *worker = worker_new(loop);
     for (int i = 0; i < TASKS; i++) {
-        jobs[i] = (job_t){
-            .task = {.run = run, .done = done},
-            .number = i,
-            .order = &order,
-            .done = &told,
-            .total = TASKS,
-            .loop = loop
-        };
+        jobs[i] = (job_t){.task = {.run = run, .done = done},
+                          .number = i,
+                          .order = &order,
+                          .done = &told,
+                          .total = TASKS,
+                          .loop = loop};
         worker_submit(worker, &jobs[i].task);
     }
     zloop_start(loop);
@@ -70,15 +68,13 @@ static void what_waits_at_the_end_is_dropped(void **state)
     zloop_t *loop = zloop_new();
     worker_t *worker = worker_new(loop);
     for (int i = 0; i < 3; i++) {
-        jobs[i] = (job_t){
-            .task = {.run = run, .done = done},
-            .number = i,
-            .order = &order,
-            .done = &told,
-            .total = 99,
-            .loop = loop,
-            .wait_for = worker
-        };
+        jobs[i] = (job_t){.task = {.run = run, .done = done},
+                          .number = i,
+                          .order = &order,
+                          .done = &told,
+                          .total = 99,
+                          .loop = loop,
+                          .wait_for = worker};
         worker_submit(worker, &jobs[i].task);
     }
     worker_destroy(&worker);

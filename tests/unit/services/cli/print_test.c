@@ -21,17 +21,9 @@ static void ages_are_short(void **state)
     static const struct {
         int64_t ms;
         const char *text;
-    } cases[] = {
-        {0,         "0 ms"   },
-        {999,       "999 ms" },
-        {1000,      "1 s"    },
-        {119999,    "119 s"  },
-        {120000,    "2 min"  },
-        {7199999,   "119 min"},
-        {7200000,   "2 h"    },
-        {172799999, "47 h"   },
-        {172800000, "2 d"    }
-    };
+    } cases[] = {{0, "0 ms"},       {999, "999 ms"},     {1000, "1 s"},
+                 {119999, "119 s"}, {120000, "2 min"},   {7199999, "119 min"},
+                 {7200000, "2 h"},  {172799999, "47 h"}, {172800000, "2 d"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         AUTO_BUF text = {0};
         print_age(cases[i].ms, &text);

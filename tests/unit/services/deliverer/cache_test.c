@@ -39,10 +39,10 @@ static void content_goes_only_when_stored_unused_and_over(void **state)
         int64_t max;
         bool stored, used, kept;
     } cases[] = {
-        {"room",          1000000, true,  false, true },
-        {"over",          0,       true,  false, false},
-        {"not stored",    0,       false, false, true },
-        {"over and used", 0,       true,  true,  true },
+        {"room", 1000000, true, false, true},
+        {"over", 0, true, false, false},
+        {"not stored", 0, false, false, true},
+        {"over and used", 0, true, true, true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

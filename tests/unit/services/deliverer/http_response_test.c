@@ -28,12 +28,8 @@ static void status_lines_are_read(void **state)
         const char *line;
         int64_t status;
     } cases[] = {
-        {"HTTP/1.1 200 OK\r\n", 200},
-        {"HTTP/2 204\r\n",      204},
-        {"http/1.0 404",        404},
-        {"HTTP/1.1\r\n",        0  },
-        {"HTTP/1.1 x\r\n",      0  },
-        {"HTTP/1.1 \r\n",       0  },
+        {"HTTP/1.1 200 OK\r\n", 200}, {"HTTP/2 204\r\n", 204}, {"http/1.0 404", 404},
+        {"HTTP/1.1\r\n", 0},          {"HTTP/1.1 x\r\n", 0},   {"HTTP/1.1 \r\n", 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -51,11 +47,11 @@ static void retry_after_is_kept_without_blanks(void **state)
     static const struct {
         const char *line, *value;
     } cases[] = {
-        {"Retry-After: 120\r\n",                           "120"                          },
-        {"RETRY-AFTER:\t 5 \r\n",                          "5"                            },
+        {"Retry-After: 120\r\n", "120"},
+        {"RETRY-AFTER:\t 5 \r\n", "5"},
         {"retry-after: Wed, 21 Oct 2026 07:28:00 GMT\r\n", "Wed, 21 Oct 2026 07:28:00 GMT"},
-        {"Retry-After:\r\n",                               ""                             },
-        {"X-Retry-After: 5\r\n",                           ""                             },
+        {"Retry-After:\r\n", ""},
+        {"X-Retry-After: 5\r\n", ""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

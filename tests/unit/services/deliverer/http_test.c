@@ -49,30 +49,30 @@ static const struct {
     const char *error;    /* exact; NULL: none */
     const char *response; /* exact; NULL: not looked at */
 } ends[] = {
-    {"ok",               EXCHANGE_ANSWERED, 200, NULL,                                                      "fine"      },
-    {"status/201",       EXCHANGE_ANSWERED, 201, NULL,                                                      "status 201"},
-    {"status/204",       EXCHANGE_ANSWERED, 204, NULL,                                                      ""          },
-    {"status/304",       EXCHANGE_ANSWERED, 304, NULL,                                                      ""          },
-    {"status/404",       EXCHANGE_ANSWERED, 404, NULL,                                                      "status 404"},
-    {"status/410",       EXCHANGE_ANSWERED, 410, NULL,                                                      "status 410"},
-    {"status/500",       EXCHANGE_ANSWERED, 500, NULL,                                                      "status 500"},
-    {"status/999",       EXCHANGE_ANSWERED, 999, NULL,                                                      "status 999"},
-    {"status/401",       EXCHANGE_ANSWERED, 401, NULL,                                                      "status 401"},
-    {"status/407",       EXCHANGE_ANSWERED, 407, NULL,                                                      "status 407"},
-    {"status/417",       EXCHANGE_ANSWERED, 417, NULL,                                                      "status 417"},
-    {"redirect",         EXCHANGE_ANSWERED, 302, NULL,                                                      "elsewhere" },
-    {"switch",           EXCHANGE_ANSWERED, 101, NULL,                                                      ""          },
-    {"interim",          EXCHANGE_ANSWERED, 200, NULL,                                                      "fine"      },
-    {"chunked",          EXCHANGE_ANSWERED, 200, NULL,                                                      "fine"      },
-    {"headers/60000",    EXCHANGE_ANSWERED, 200, NULL,                                                      "fine"      },
-    {"headers/70000",    EXCHANGE_BROKEN,   0,   "response headers are larger than 64 KiB",                 ""          },
-    {"endless-headers",  EXCHANGE_BROKEN,   0,   "response headers are larger than 64 KiB",                 ""          },
-    {"endless-continue", EXCHANGE_BROKEN,   0,   "response headers are larger than 64 KiB",                 ""          },
-    {"close",            EXCHANGE_BROKEN,   0,   "connection closed without an answer",                     ""          },
-    {"half",             EXCHANGE_BROKEN,   0,   "connection closed in the middle of the answer",           "half of it"},
-    {"malformed",        EXCHANGE_BROKEN,   0,   "malformed answer: unsupported HTTP version in response",  ""          },
-    {"http09",           EXCHANGE_BROKEN,   0,   "malformed answer: received HTTP/0.9 when not allowed",    ""          },
-    {"reset",            EXCHANGE_BROKEN,   0,   "connection lost: recv failure: Connection reset by peer", ""          },
+    {"ok", EXCHANGE_ANSWERED, 200, NULL, "fine"},
+    {"status/201", EXCHANGE_ANSWERED, 201, NULL, "status 201"},
+    {"status/204", EXCHANGE_ANSWERED, 204, NULL, ""},
+    {"status/304", EXCHANGE_ANSWERED, 304, NULL, ""},
+    {"status/404", EXCHANGE_ANSWERED, 404, NULL, "status 404"},
+    {"status/410", EXCHANGE_ANSWERED, 410, NULL, "status 410"},
+    {"status/500", EXCHANGE_ANSWERED, 500, NULL, "status 500"},
+    {"status/999", EXCHANGE_ANSWERED, 999, NULL, "status 999"},
+    {"status/401", EXCHANGE_ANSWERED, 401, NULL, "status 401"},
+    {"status/407", EXCHANGE_ANSWERED, 407, NULL, "status 407"},
+    {"status/417", EXCHANGE_ANSWERED, 417, NULL, "status 417"},
+    {"redirect", EXCHANGE_ANSWERED, 302, NULL, "elsewhere"},
+    {"switch", EXCHANGE_ANSWERED, 101, NULL, ""},
+    {"interim", EXCHANGE_ANSWERED, 200, NULL, "fine"},
+    {"chunked", EXCHANGE_ANSWERED, 200, NULL, "fine"},
+    {"headers/60000", EXCHANGE_ANSWERED, 200, NULL, "fine"},
+    {"headers/70000", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
+    {"endless-headers", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
+    {"endless-continue", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
+    {"close", EXCHANGE_BROKEN, 0, "connection closed without an answer", ""},
+    {"half", EXCHANGE_BROKEN, 0, "connection closed in the middle of the answer", "half of it"},
+    {"malformed", EXCHANGE_BROKEN, 0, "malformed answer: unsupported HTTP version in response", ""},
+    {"http09", EXCHANGE_BROKEN, 0, "malformed answer: received HTTP/0.9 when not allowed", ""},
+    {"reset", EXCHANGE_BROKEN, 0, "connection lost: recv failure: Connection reset by peer", ""},
 };
 
 static void test_ends(void **state)
@@ -158,14 +158,14 @@ static void test_response_bound(void **state)
         int64_t max;
         size_t kept;
     } cases[] = {
-        {"size/16384",    16384,   16384 },
-        {"size/16385",    16384,   16384 },
-        {"size/10000000", 16384,   16384 },
-        {"endless",       16384,   16384 },
-        {"size/0",        0,       0     },
-        {"size/1",        0,       0     },
-        {"endless",       0,       0     },
-        {"size/300000",   1 << 20, 300000},
+        {"size/16384", 16384, 16384},
+        {"size/16385", 16384, 16384},
+        {"size/10000000", 16384, 16384},
+        {"endless", 16384, 16384},
+        {"size/0", 0, 0},
+        {"size/1", 0, 0},
+        {"endless", 0, 0},
+        {"size/300000", 1 << 20, 300000},
     };
     bench_t *bench = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -191,10 +191,10 @@ static void test_deadline(void **state)
     static const struct {
         const char *path, *error;
     } cases[] = {
-        {"stall",           "timed out after 150 ms (waiting for the response)"},
-        {"delay/5000",      "timed out after 150 ms (waiting for the response)"},
-        {"drip/10",         "timed out after 150 ms (reading it)"              },
-        {"drip-headers/10", "timed out after 150 ms (reading it)"              },
+        {"stall", "timed out after 150 ms (waiting for the response)"},
+        {"delay/5000", "timed out after 150 ms (waiting for the response)"},
+        {"drip/10", "timed out after 150 ms (reading it)"},
+        {"drip-headers/10", "timed out after 150 ms (reading it)"},
     };
     bench_t *bench = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -298,12 +298,12 @@ static void test_bad_urls(void **state)
         const char *error; /* beginning */
     } cases[] = {
         {"http://no-such-host.invalid/", EXCHANGE_REFUSED, "host not found: no-such-host.invalid"},
-        {"ftp://127.0.0.1/",             EXCHANGE_INVALID, "bad URL: "                           },
-        {"http://",                      EXCHANGE_INVALID, "bad URL: "                           },
-        {"",                             EXCHANGE_INVALID, "bad URL: "                           },
-        {"http://127.0.0.1:99999/",      EXCHANGE_INVALID, "bad URL: "                           },
-        {"http://a b/",                  EXCHANGE_INVALID, "bad URL: "                           },
-        {"file:///etc/passwd",           EXCHANGE_INVALID, "bad URL: "                           },
+        {"ftp://127.0.0.1/", EXCHANGE_INVALID, "bad URL: "},
+        {"http://", EXCHANGE_INVALID, "bad URL: "},
+        {"", EXCHANGE_INVALID, "bad URL: "},
+        {"http://127.0.0.1:99999/", EXCHANGE_INVALID, "bad URL: "},
+        {"http://a b/", EXCHANGE_INVALID, "bad URL: "},
+        {"file:///etc/passwd", EXCHANGE_INVALID, "bad URL: "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         exchange_request_t request = http_bench_request(cases[i].url);

@@ -64,28 +64,28 @@ static const struct {
     bool insecure;
     const char *error; /* %d: the port; NULL: accepted */
 } servers[] = {
-    {"good",        "https://localhost", "ca.pem",       false, NULL                                         },
-    {"good",        "https://127.0.0.1", "ca.pem",       false, NULL                                         },
-    {"good",        "HTTPS://localhost", "ca.pem",       false, NULL                                         },
-    {"wrong-name",  "https://localhost", "ca.pem",       false,
-     "certificate is for another name (not for localhost)"                                                   },
-    {"wrong-name",  "https://127.0.0.1", "ca.pem",       false,
-     "certificate is for another name (not for 127.0.0.1)"                                                   },
-    {"expired",     "https://localhost", "ca.pem",       false, "certificate has expired (localhost:%d)"     },
-    {"future",      "https://localhost", "ca.pem",       false, "certificate is not valid yet (localhost:%d)"},
-    {"self-signed", "https://localhost", "ca.pem",       false, "self-signed certificate (localhost:%d)"     },
-    {"self-signed", "https://localhost", NULL,           false, "self-signed certificate (localhost:%d)"     },
-    {"unknown-ca",  "https://localhost", "ca.pem",       false,
-     "certificate's issuer is not trusted (localhost:%d)"                                                    },
-    {"good",        "https://localhost", NULL,           false,
-     "certificate's issuer is not trusted (localhost:%d)"                                                    },
-    {"good",        "https://localhost", "other-ca.pem", false,
-     "certificate's issuer is not trusted (localhost:%d)"                                                    },
-    {"wrong-name",  "https://localhost", NULL,           true,  NULL                                         },
-    {"expired",     "https://localhost", NULL,           true,  NULL                                         },
-    {"self-signed", "https://localhost", NULL,           true,  NULL                                         },
- /* what was accepted without a look is not accepted later by a kept connection */
-    {"self-signed", "https://localhost", NULL,           false, "self-signed certificate (localhost:%d)"     },
+    {"good", "https://localhost", "ca.pem", false, NULL},
+    {"good", "https://127.0.0.1", "ca.pem", false, NULL},
+    {"good", "HTTPS://localhost", "ca.pem", false, NULL},
+    {"wrong-name", "https://localhost", "ca.pem", false,
+     "certificate is for another name (not for localhost)"},
+    {"wrong-name", "https://127.0.0.1", "ca.pem", false,
+     "certificate is for another name (not for 127.0.0.1)"},
+    {"expired", "https://localhost", "ca.pem", false, "certificate has expired (localhost:%d)"},
+    {"future", "https://localhost", "ca.pem", false, "certificate is not valid yet (localhost:%d)"},
+    {"self-signed", "https://localhost", "ca.pem", false, "self-signed certificate (localhost:%d)"},
+    {"self-signed", "https://localhost", NULL, false, "self-signed certificate (localhost:%d)"},
+    {"unknown-ca", "https://localhost", "ca.pem", false,
+     "certificate's issuer is not trusted (localhost:%d)"},
+    {"good", "https://localhost", NULL, false,
+     "certificate's issuer is not trusted (localhost:%d)"},
+    {"good", "https://localhost", "other-ca.pem", false,
+     "certificate's issuer is not trusted (localhost:%d)"},
+    {"wrong-name", "https://localhost", NULL, true, NULL},
+    {"expired", "https://localhost", NULL, true, NULL},
+    {"self-signed", "https://localhost", NULL, true, NULL},
+    /* what was accepted without a look is not accepted later by a kept connection */
+    {"self-signed", "https://localhost", NULL, false, "self-signed certificate (localhost:%d)"},
 };
 
 static void test_certificates(void **state)
@@ -171,11 +171,11 @@ static const struct {
     exchange_end_t end;
     const char *error; /* beginning */
 } clients[] = {
-    {"client.pem",  "other-client.key", EXCHANGE_INVALID,  "client certificate cannot be used: "},
-    {"client.pem",  "client.key",       EXCHANGE_ANSWERED, ""                                   },
-    {NULL,          NULL,               EXCHANGE_TLS,      ""                                   },
-    {"missing.pem", "client.key",       EXCHANGE_INVALID,  "client certificate cannot be used: "},
-    {"client.pem",  "client.key",       EXCHANGE_ANSWERED, ""                                   },
+    {"client.pem", "other-client.key", EXCHANGE_INVALID, "client certificate cannot be used: "},
+    {"client.pem", "client.key", EXCHANGE_ANSWERED, ""},
+    {NULL, NULL, EXCHANGE_TLS, ""},
+    {"missing.pem", "client.key", EXCHANGE_INVALID, "client certificate cannot be used: "},
+    {"client.pem", "client.key", EXCHANGE_ANSWERED, ""},
 };
 
 /* The server closes at once, so what we see of its alert is a matter of chance. */

@@ -18,13 +18,13 @@ typedef struct {
 static void message_init(message_t *message)
 {
     *message = (message_t){
-        .batch = {BATCH_VERSION,          SLICE("e3f1c05a9b2d4c66"), 5, SLICE(ID_1)},
-        .match = {MATCH_VERSION,                      3                                  },
+        .batch = {BATCH_VERSION, SLICE("e3f1c05a9b2d4c66"), 5, SLICE(ID_1)},
+        .match = {MATCH_VERSION, 3},
         .events = {{SLICE(ID_1), SLICE("clients.update"), SLICE("client"), SLICE("12"), SLICE("{}"),
                     1},
-                  {SLICE(ID_2), SLICE("clients.update"), SLICE("client"), SLICE("12"), SLICE("{}"),
-                    1}                                             },
-        .targets = {{1, 9, 100},            {1, 4, 50},               {0, 9, 100}             },
+                   {SLICE(ID_2), SLICE("clients.update"), SLICE("client"), SLICE("12"), SLICE("{}"),
+                    1}},
+        .targets = {{1, 9, 100}, {1, 4, 50}, {0, 9, 100}},
         .n_targets = 3,
     };
 }
@@ -124,17 +124,17 @@ static const struct {
 } spoils[] = {
     {"unknown version of the batch", BATCH_VERSION_2, RESULT_VERSION},
     {"unknown version of the match", MATCH_VERSION_2, RESULT_VERSION},
-    {"no node",                      NODE_EMPTY,      RESULT_INVALID},
-    {"node of 65 characters",        NODE_LONG,       RESULT_INVALID},
-    {"node with a blank",            NODE_BLANK,      RESULT_INVALID},
-    {"partition 64",                 PARTITION_64,    RESULT_INVALID},
-    {"partition -1",                 PARTITION_BELOW, RESULT_INVALID},
-    {"low_water is no id",           LOW_WATER_BAD,   RESULT_INVALID},
-    {"an event's id is none",        EVENT_ID_BAD,    RESULT_INVALID},
-    {"target of no event",           TARGET_BEHIND,   RESULT_INVALID},
-    {"target of event -1",           TARGET_BEFORE,   RESULT_INVALID},
-    {"target without handler",       TARGET_NOBODY,   RESULT_INVALID},
-    {"a frame that was cut",         FRAME_CUT,       RESULT_INVALID},
+    {"no node", NODE_EMPTY, RESULT_INVALID},
+    {"node of 65 characters", NODE_LONG, RESULT_INVALID},
+    {"node with a blank", NODE_BLANK, RESULT_INVALID},
+    {"partition 64", PARTITION_64, RESULT_INVALID},
+    {"partition -1", PARTITION_BELOW, RESULT_INVALID},
+    {"low_water is no id", LOW_WATER_BAD, RESULT_INVALID},
+    {"an event's id is none", EVENT_ID_BAD, RESULT_INVALID},
+    {"target of no event", TARGET_BEHIND, RESULT_INVALID},
+    {"target of event -1", TARGET_BEFORE, RESULT_INVALID},
+    {"target without handler", TARGET_NOBODY, RESULT_INVALID},
+    {"a frame that was cut", FRAME_CUT, RESULT_INVALID},
 };
 
 static void spoil(message_t *m, spoil_t what)

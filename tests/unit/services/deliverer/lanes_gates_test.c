@@ -170,13 +170,13 @@ static void a_lower_one_that_cannot_start_is_not_waited_for(void **state)
         const char *name;
         void (*prepare)(world_t *world);
     } cases[] = {
-        {"paused",               paused              },
-        {"lane busy",            lane_busy           },
+        {"paused", paused},
+        {"lane busy", lane_busy},
         {"lane waits for retry", lane_waits_for_retry},
-        {"window full",          window_full         },
-        {"window spoken for",    window_spoken_for   },
-        {"rate used up",         rate_used_up        },
-        {"circuit open",         circuit_open        },
+        {"window full", window_full},
+        {"window spoken for", window_spoken_for},
+        {"rate used up", rate_used_up},
+        {"circuit open", circuit_open},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -194,10 +194,7 @@ static void a_lower_one_that_cannot_start_is_not_waited_for(void **state)
 
 static void without_priority_wait_nobody_waits(void **state)
 {
-    static const lanes_target_t targets[] = {
-        {1, OBJECT, 1},
-        {2, OBJECT, 2}
-    };
+    static const lanes_target_t targets[] = {{1, OBJECT, 1}, {2, OBJECT, 2}};
     world_t world;
     lanes_delivery_t by[8];
     (void)state;
@@ -221,10 +218,7 @@ static void events_of_one_priority_make_no_gates(void **state)
 /* P7: whatever comes, only those that a window has room for can be waited for. */
 static void gates_are_bounded_by_windows(void **state)
 {
-    static const lanes_target_t low_and_high[] = {
-        {1, 0, 1},
-        {2, 0, 2}
-    };
+    static const lanes_target_t low_and_high[] = {{1, 0, 1}, {2, 0, 2}};
     world_t world;
     (void)state;
     open_world(&world);

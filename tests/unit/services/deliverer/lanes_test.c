@@ -71,10 +71,7 @@ static void one_handler_never_holds_more_than_half_of_the_global_bound(void **st
     const struct {
         int global_max, takes;
     } cases[] = {
-        {12, 6 },
-        {5,  2 },
-        {1,  1 },
-        {90, 40}, /* its own window */
+        {12, 6}, {5, 2}, {1, 1}, {90, 40}, /* its own window */
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

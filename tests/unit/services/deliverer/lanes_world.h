@@ -44,8 +44,7 @@ static inline void on_circuit(void *owner, int64_t handler_id, breaker_state_t s
 }
 
 static const lanes_handler_t usual = {
-    .window = 10, .hold_ms = -1, .breaker = {.failures_max = 100, .probe_ms = 100}
-};
+    .window = 10, .hold_ms = -1, .breaker = {.failures_max = 100, .probe_ms = 100}};
 
 /* Handlers 1 and 2 as usual. */
 static inline void open_world(world_t *world)

@@ -9,24 +9,24 @@ static void outcome_follows_from_end_and_status(void **state)
         outcome_t outcome;
         lanes_health_t health;
     } cases[] = {
-        {EXCHANGE_ANSWERED, 200, OUTCOME_DELIVERED, LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 204, OUTCOME_DELIVERED, LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 299, OUTCOME_DELIVERED, LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 199, OUTCOME_FAILED,    LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 301, OUTCOME_FAILED,    LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 400, OUTCOME_FAILED,    LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 404, OUTCOME_FAILED,    LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 408, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_ANSWERED, 410, OUTCOME_GONE,      LANES_HEALTHY  },
-        {EXCHANGE_ANSWERED, 429, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_ANSWERED, 500, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_ANSWERED, 503, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_TIMEOUT,  200, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_TIMEOUT,  410, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_REFUSED,  0,   OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_TLS,      0,   OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_BROKEN,   200, OUTCOME_FAILED,    LANES_UNHEALTHY},
-        {EXCHANGE_INVALID,  0,   OUTCOME_FAILED,    LANES_NEUTRAL  },
+        {EXCHANGE_ANSWERED, 200, OUTCOME_DELIVERED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 204, OUTCOME_DELIVERED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 299, OUTCOME_DELIVERED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 199, OUTCOME_FAILED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 301, OUTCOME_FAILED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 400, OUTCOME_FAILED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 404, OUTCOME_FAILED, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 408, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_ANSWERED, 410, OUTCOME_GONE, LANES_HEALTHY},
+        {EXCHANGE_ANSWERED, 429, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_ANSWERED, 500, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_ANSWERED, 503, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_TIMEOUT, 200, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_TIMEOUT, 410, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_REFUSED, 0, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_TLS, 0, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_BROKEN, 200, OUTCOME_FAILED, LANES_UNHEALTHY},
+        {EXCHANGE_INVALID, 0, OUTCOME_FAILED, LANES_NEUTRAL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -46,28 +46,28 @@ static void retry_after_is_seconds_or_a_date(void **state)
         const char *value;
         int64_t ms;
     } cases[] = {
-        {"120",                                                     120000                    },
-        {"0",                                                       0                         },
-        {" 7\t",                                                    7000                      },
-        {"007",                                                     7000                      },
-        {"99999999999999999999999999999",                           INT64_C(1000000000) * 1000},
-        {"Sun, 06 Nov 1994 08:49:47 GMT",                           9500                      },
-        {"Sunday, 06-Nov-94 08:49:47 GMT",                          9500                      },
-        {"Sun Nov  6 08:49:47 1994",                                9500                      },
-        {"Mon, 07 Nov 1994 08:49:37 GMT",                           86399500                  },
-        {"Sun, 06 Nov 1994 08:49:37 GMT",                           0                         },
-        {"Thu, 01 Jan 1970 00:00:00 GMT",                           0                         },
-        {"Fri, 31 Feb 1995 08:49:37 GMT",                           0                         },
-        {"Sun, 06 Nov 1994 08:49:47 GMT+1",                         0                         },
-        {"Sun, 06 Nov 1994 08:49:47 CET",                           0                         },
-        {"Sun, 06 Nov 1994 25:49:47 GMT",                           0                         },
-        {"",                                                        0                         },
-        {"   ",                                                     0                         },
-        {"-5",                                                      0                         },
-        {"1.5",                                                     0                         },
-        {"5s",                                                      0                         },
-        {"soon",                                                    0                         },
-        {"1234567890123456789012345678901234567890123456789012345", 0                         },
+        {"120", 120000},
+        {"0", 0},
+        {" 7\t", 7000},
+        {"007", 7000},
+        {"99999999999999999999999999999", INT64_C(1000000000) * 1000},
+        {"Sun, 06 Nov 1994 08:49:47 GMT", 9500},
+        {"Sunday, 06-Nov-94 08:49:47 GMT", 9500},
+        {"Sun Nov  6 08:49:47 1994", 9500},
+        {"Mon, 07 Nov 1994 08:49:37 GMT", 86399500},
+        {"Sun, 06 Nov 1994 08:49:37 GMT", 0},
+        {"Thu, 01 Jan 1970 00:00:00 GMT", 0},
+        {"Fri, 31 Feb 1995 08:49:37 GMT", 0},
+        {"Sun, 06 Nov 1994 08:49:47 GMT+1", 0},
+        {"Sun, 06 Nov 1994 08:49:47 CET", 0},
+        {"Sun, 06 Nov 1994 25:49:47 GMT", 0},
+        {"", 0},
+        {"   ", 0},
+        {"-5", 0},
+        {"1.5", 0},
+        {"5s", 0},
+        {"soon", 0},
+        {"1234567890123456789012345678901234567890123456789012345", 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -81,12 +81,11 @@ static void retry_after_is_seconds_or_a_date(void **state)
 
 static void retry_after_with_a_zero_byte_is_malformed(void **state)
 {
-    exchange_result_t result = {
-        .end = EXCHANGE_ANSWERED,
-        .status = 503,
-        .retry_after = {"12\0"
-                        "3", 4}
-    };
+    exchange_result_t result = {.end = EXCHANGE_ANSWERED,
+                                .status = 503,
+                                .retry_after = {"12\0"
+                                                "3",
+                                                4}};
     (void)state;
     assert_int_equal(outcome_retry_after_ms(&result, NOW_WALL_MS), 0);
 }
@@ -97,11 +96,8 @@ static void retry_after_counts_only_with_429_and_503(void **state)
         exchange_end_t end;
         int64_t status, ms;
     } cases[] = {
-        {EXCHANGE_ANSWERED, 429, 5000},
-        {EXCHANGE_ANSWERED, 503, 5000},
-        {EXCHANGE_ANSWERED, 500, 0   },
-        {EXCHANGE_ANSWERED, 301, 0   },
-        {EXCHANGE_BROKEN,   503, 0   },
+        {EXCHANGE_ANSWERED, 429, 5000}, {EXCHANGE_ANSWERED, 503, 5000}, {EXCHANGE_ANSWERED, 500, 0},
+        {EXCHANGE_ANSWERED, 301, 0},    {EXCHANGE_BROKEN, 503, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -26,11 +26,7 @@ static void a_burst_and_then_one_by_one(void **state)
         int burst;
         int64_t then_ms;
     } cases[] = {
-        {1,    1,    1000},
-        {3,    3,    334 },
-        {10,   10,   100 },
-        {1000, 1000, 1   },
-        {5000, 5000, 1   },
+        {1, 1, 1000}, {3, 3, 334}, {10, 10, 100}, {1000, 1000, 1}, {5000, 5000, 1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

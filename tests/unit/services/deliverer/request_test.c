@@ -7,14 +7,12 @@
     "{\"event\":{\"dt\":\"2026-01-01T00:00:00+00:00\",\"events_id\":\"clients.update\"},\"data\":" \
     "{}}"
 
-static const settings_defaults_t defaults = {
-    .window = 16,
-    .timeout_ms = 15000,
-    .connect_timeout_ms = 5000,
-    .response_max_bytes = 16384,
-    .retry = "5s",
-    .breaker = {10, 10000}
-};
+static const settings_defaults_t defaults = {.window = 16,
+                                             .timeout_ms = 15000,
+                                             .connect_timeout_ms = 5000,
+                                             .response_max_bytes = 16384,
+                                             .retry = "5s",
+                                             .breaker = {10, 10000}};
 
 static event_t an_event(void)
 {
@@ -85,9 +83,9 @@ static void replays_and_tests_are_marked(void **state)
         int64_t replay_handler, replay;
         const char *id, *replay_header, *test_header;
     } cases[] = {
-        {"an event",     NULL,  0, 0, ID,    NULL, NULL},
-        {"a replay",     FIRST, 7, 3, FIRST, "3",  NULL},
-        {"handler test", NULL,  7, 0, ID,    NULL, "1" },
+        {"an event", NULL, 0, 0, ID, NULL, NULL},
+        {"a replay", FIRST, 7, 3, FIRST, "3", NULL},
+        {"handler test", NULL, 7, 0, ID, NULL, "1"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -185,11 +183,11 @@ static void dt_is_read_from_the_body(void **state)
     static const struct {
         const char *body, *dt;
     } cases[] = {
-        {BODY,                                "2026-01-01T00:00:00+00:00"},
-        {"{\"event\":{\"dt\":\"x\"",          "x"                        },
-        {"{\"event\":{\"dt\":\"",             ""                         },
-        {"{\"event\":{\"events_id\":\"a\"}}", ""                         },
-        {"",                                  ""                         },
+        {BODY, "2026-01-01T00:00:00+00:00"},
+        {"{\"event\":{\"dt\":\"x\"", "x"},
+        {"{\"event\":{\"dt\":\"", ""},
+        {"{\"event\":{\"events_id\":\"a\"}}", ""},
+        {"", ""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

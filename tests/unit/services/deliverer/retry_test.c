@@ -19,13 +19,13 @@ static void parse_takes_lists_of_durations(void **state)
         int n;
         int64_t first_ms, last_ms;
     } cases[] = {
-        {"",                0, 0,    0       },
-        {"  ",              0, 0,    0       },
-        {"5s",              1, 5000, 5000    },
-        {"10ms,20ms",       2, 10,   20      },
-        {" 5s , 5m,  30m ", 3, 5000, 1800000 },
-        {"0",               1, 0,    0       },
-        {DEFAULT_SCHEDULE,  9, 5000, 86400000},
+        {"", 0, 0, 0},
+        {"  ", 0, 0, 0},
+        {"5s", 1, 5000, 5000},
+        {"10ms,20ms", 2, 10, 20},
+        {" 5s , 5m,  30m ", 3, 5000, 1800000},
+        {"0", 1, 0, 0},
+        {DEFAULT_SCHEDULE, 9, 5000, 86400000},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -102,28 +102,28 @@ static void next_follows_the_schedule(void **state)
         retry_verdict_t verdict;
         int64_t delay_ms;
     } cases[] = {
-        {"first delay",                            "5s,5m",     -1,    1, 0,           0,         0.5, RETRY_AT,                 5000  },
-        {"second delay",                           "5s,5m",     -1,    2, 5000,        0,         0.5, RETRY_AT,                 300000},
-        {"least jitter",                           "10s",       -1,    1, 0,           0,         0.0, RETRY_AT,                 9000  },
-        {"most jitter",                            "10s",       -1,    1, 0,           0,         1.0, RETRY_AT,                 11000 },
-        {"a delay of 0",                           "0,1s",      -1,    1, 0,           0,         1.0, RETRY_AT,                 0     },
-        {"n delays are n + 1 attempts",            "5s,5m",     -1,    3, 0,           0,         0.5, RETRY_EXHAUSTED_ATTEMPTS, 0     },
-        {"more attempts than an edited schedule",  "5s",        -1,    9, 0,           0,         0.5, RETRY_EXHAUSTED_ATTEMPTS,
-         0                                                                                                                             },
-        {"no retries",                             "",          -1,    1, 0,           0,         0.5, RETRY_EXHAUSTED_ATTEMPTS, 0     },
-        {"no retries, old",                        "",          -1,    1, 99 * MINUTE, 0,         0.5, RETRY_EXHAUSTED_ATTEMPTS, 0     },
-        {"slow first attempt of a short schedule", "10ms,10ms", -1,    1, 15000,       0,         0.5, RETRY_AT,                 10    },
-        {"too old",                                "5s,5m",     60000, 1, 60000,       0,         0.5, RETRY_EXHAUSTED_AGE,      0     },
-        {"too old and used up",                    "5s,5m",     60000, 3, 60000,       0,         0.5, RETRY_EXHAUSTED_AGE,      0     },
-        {"last attempt just before it is too old", "5s,5m",     60000, 2, 20000,       0,         0.5, RETRY_AT,
-         40000                                                                                                                         },
-        {"no age at all",                          "5s",        0,     1, 0,           0,         0.5, RETRY_EXHAUSTED_AGE,      0     },
-        {"stepped clock: negative age",            "5s",        60000, 1, -99999,      0,         0.5, RETRY_AT,                 5000  },
-        {"Retry-After later than the schedule",    "5s,5m",     -1,    1, 0,           60000,     0.5, RETRY_AT,                 60000 },
-        {"Retry-After earlier than the schedule",  "5s,5m",     -1,    2, 0,           1000,      0.5, RETRY_AT,                 300000},
-        {"Retry-After beyond the longest step",    "5s,5m",     -1,    1, 0,           86400000,  0.5, RETRY_AT,                 300000},
-        {"Retry-After without end",                "5s,5m",     -1,    1, 0,           INT64_MAX, 0.5, RETRY_AT,                 300000},
-        {"Retry-After beyond max_age",             "5s,5m",     60000, 1, 1000,        300000,    0.5, RETRY_AT,                 59000 },
+        {"first delay", "5s,5m", -1, 1, 0, 0, 0.5, RETRY_AT, 5000},
+        {"second delay", "5s,5m", -1, 2, 5000, 0, 0.5, RETRY_AT, 300000},
+        {"least jitter", "10s", -1, 1, 0, 0, 0.0, RETRY_AT, 9000},
+        {"most jitter", "10s", -1, 1, 0, 0, 1.0, RETRY_AT, 11000},
+        {"a delay of 0", "0,1s", -1, 1, 0, 0, 1.0, RETRY_AT, 0},
+        {"n delays are n + 1 attempts", "5s,5m", -1, 3, 0, 0, 0.5, RETRY_EXHAUSTED_ATTEMPTS, 0},
+        {"more attempts than an edited schedule", "5s", -1, 9, 0, 0, 0.5, RETRY_EXHAUSTED_ATTEMPTS,
+         0},
+        {"no retries", "", -1, 1, 0, 0, 0.5, RETRY_EXHAUSTED_ATTEMPTS, 0},
+        {"no retries, old", "", -1, 1, 99 * MINUTE, 0, 0.5, RETRY_EXHAUSTED_ATTEMPTS, 0},
+        {"slow first attempt of a short schedule", "10ms,10ms", -1, 1, 15000, 0, 0.5, RETRY_AT, 10},
+        {"too old", "5s,5m", 60000, 1, 60000, 0, 0.5, RETRY_EXHAUSTED_AGE, 0},
+        {"too old and used up", "5s,5m", 60000, 3, 60000, 0, 0.5, RETRY_EXHAUSTED_AGE, 0},
+        {"last attempt just before it is too old", "5s,5m", 60000, 2, 20000, 0, 0.5, RETRY_AT,
+         40000},
+        {"no age at all", "5s", 0, 1, 0, 0, 0.5, RETRY_EXHAUSTED_AGE, 0},
+        {"stepped clock: negative age", "5s", 60000, 1, -99999, 0, 0.5, RETRY_AT, 5000},
+        {"Retry-After later than the schedule", "5s,5m", -1, 1, 0, 60000, 0.5, RETRY_AT, 60000},
+        {"Retry-After earlier than the schedule", "5s,5m", -1, 2, 0, 1000, 0.5, RETRY_AT, 300000},
+        {"Retry-After beyond the longest step", "5s,5m", -1, 1, 0, 86400000, 0.5, RETRY_AT, 300000},
+        {"Retry-After without end", "5s,5m", -1, 1, 0, INT64_MAX, 0.5, RETRY_AT, 300000},
+        {"Retry-After beyond max_age", "5s,5m", 60000, 1, 1000, 300000, 0.5, RETRY_AT, 59000},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -36,19 +36,19 @@ static void what_may_be_run(void **state)
         const char *path; /* NULL: refused */
         const char *why;
     } cases[] = {
-        {"scripts", "good",          "scripts/good", NULL                       },
-        {"scripts", "./good",        "scripts/good", NULL                       },
-        {"scripts", "below/../good", "scripts/good", NULL                       },
-        {"scripts", "in",            "scripts/good", NULL                       },
-        {"linked",  "good",          "scripts/good", NULL                       },
-        {"scripts", "plain",         NULL,           "not executable"           },
-        {"scripts", "none",          NULL,           "No such file or directory"},
-        {"scripts", "below",         NULL,           "not a regular file"       },
-        {"scripts", "below/deep",    NULL,           "not in the folder"        },
-        {"scripts", "../outside",    NULL,           "not in the folder"        },
-        {"scripts", "out",           NULL,           "not in the folder"        },
-        {"scripts", ".",             NULL,           "not in the folder"        },
-        {"gone",    "good",          NULL,           "script folder"            },
+        {"scripts", "good", "scripts/good", NULL},
+        {"scripts", "./good", "scripts/good", NULL},
+        {"scripts", "below/../good", "scripts/good", NULL},
+        {"scripts", "in", "scripts/good", NULL},
+        {"linked", "good", "scripts/good", NULL},
+        {"scripts", "plain", NULL, "not executable"},
+        {"scripts", "none", NULL, "No such file or directory"},
+        {"scripts", "below", NULL, "not a regular file"},
+        {"scripts", "below/deep", NULL, "not in the folder"},
+        {"scripts", "../outside", NULL, "not in the folder"},
+        {"scripts", "out", NULL, "not in the folder"},
+        {"scripts", ".", NULL, "not in the folder"},
+        {"gone", "good", NULL, "script folder"},
     };
     const folder_t *folder = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

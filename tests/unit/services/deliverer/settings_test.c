@@ -2,14 +2,12 @@
 #include "common/base/cleanup.h"
 #include "tests/support/unit.h"
 
-static const settings_defaults_t defaults = {
-    .window = 16,
-    .timeout_ms = 15000,
-    .connect_timeout_ms = 5000,
-    .response_max_bytes = 16384,
-    .retry = "5s,1m",
-    .breaker = {10, 10000}
-};
+static const settings_defaults_t defaults = {.window = 16,
+                                             .timeout_ms = 15000,
+                                             .connect_timeout_ms = 5000,
+                                             .response_max_bytes = 16384,
+                                             .retry = "5s,1m",
+                                             .breaker = {10, 10000}};
 
 static void begin(handler_t *handler, handler_type_t type, const char *task)
 {
@@ -89,11 +87,11 @@ static void passwords_are_not_shown(void **state)
     static const struct {
         const char *task, *shown;
     } cases[] = {
-        {"a.org/x",                 "https://a.org/x"        },
+        {"a.org/x", "https://a.org/x"},
         {"https://u:p@a.org:8/x?y", "https://***@a.org:8/x?y"},
-        {"https://u:p@q@a.org",     "https://***@a.org"      },
-        {"https://a.org/x@y",       "https://a.org/x@y"      },
-        {"https://a.org?x@y",       "https://a.org?x@y"      },
+        {"https://u:p@q@a.org", "https://***@a.org"},
+        {"https://a.org/x@y", "https://a.org/x@y"},
+        {"https://a.org?x@y", "https://a.org?x@y"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -65,22 +65,22 @@ static void test_refused(void **state)
         const char *secrets;
         const char *message;
     } cases[] = {
-        {"",                                                                  "no signing secret"                                          },
-        {"   ",                                                               "no signing secret"                                          },
-        {"short",                                                             "signing secret 1 has 5 bytes, must have 24 to 64"           },
-        {KEY_24 " a-plain-secret-23-bytes",                                   "signing secret 2 has 23 bytes, must have 24 to 64"          },
+        {"", "no signing secret"},
+        {"   ", "no signing secret"},
+        {"short", "signing secret 1 has 5 bytes, must have 24 to 64"},
+        {KEY_24 " a-plain-secret-23-bytes", "signing secret 2 has 23 bytes, must have 24 to 64"},
         {"12345678901234567890123456789012345678901234567890123456789012345",
-         "signing secret 1 has 65 bytes, must have 24 to 64"                                                                               },
-        {KEY_65,                                                              "signing secret 1 has 65 bytes, must have 24 to 64"          },
-        {"whsec_MTIz",                                                        "signing secret 1 has 3 bytes, must have 24 to 64"           },
-        {"whsec_",                                                            "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
+         "signing secret 1 has 65 bytes, must have 24 to 64"},
+        {KEY_65, "signing secret 1 has 65 bytes, must have 24 to 64"},
+        {"whsec_MTIz", "signing secret 1 has 3 bytes, must have 24 to 64"},
+        {"whsec_", "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
         {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
-         "signing secret 1: not base64 of 24 to 64 bytes after whsec_"                                                                     },
+         "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
         {"whsec_MfKQ9r8GKYqr=wjUPD8ILPZIo2LaLaSw",
-         "signing secret 1: not base64 of 24 to 64 bytes after whsec_"                                                                     },
+         "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
         {"whsec_MfKQ9r8GKYqr-_jUPD8ILPZIo2LaLaSw",
-         "signing secret 1: not base64 of 24 to 64 bytes after whsec_"                                                                     },
-        {KEY_64 "AAAA",                                                       "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
+         "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
+        {KEY_64 "AAAA", "signing secret 1: not base64 of 24 to 64 bytes after whsec_"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -11,8 +11,7 @@ static answer_t rejected(void)
 {
     return (answer_t){
         .status = ANSWER_REJECTED,
-        .error = {INTAKE_UNKNOWN_EVENT, SLICE("say \"what\"\xff"), SLICE("/event/events_id")}
-    };
+        .error = {INTAKE_UNKNOWN_EVENT, SLICE("say \"what\"\xff"), SLICE("/event/events_id")}};
 }
 
 static void json_answers(void **state)
@@ -24,13 +23,13 @@ static void json_answers(void **state)
         const answer_t *answer;
         const char *text;
     } cases[] = {
-        {"accepted",  &accepted,  "{\"status\":\"accepted\",\"id\":\"01KDVDNG00A1B2C3D4E5F6G7H8\"}"},
+        {"accepted", &accepted, "{\"status\":\"accepted\",\"id\":\"01KDVDNG00A1B2C3D4E5F6G7H8\"}"},
         {"duplicate", &duplicate,
-         "{\"status\":\"duplicate\",\"id\":\"01KDVDNG00A1B2C3D4E5F6G7H8\"}"                        },
-        {"busy",      &busy,      "{\"status\":\"busy\",\"retry_after_ms\":1000}"                  },
-        {"rejected",  &refusal,
+         "{\"status\":\"duplicate\",\"id\":\"01KDVDNG00A1B2C3D4E5F6G7H8\"}"},
+        {"busy", &busy, "{\"status\":\"busy\",\"retry_after_ms\":1000}"},
+        {"rejected", &refusal,
          "{\"status\":\"rejected\",\"error\":{\"code\":\"unknown_event\",\"message\":\"say "
-         "\\\"what\\\"\xef\xbf\xbd\",\"path\":\"/event/events_id\"}}"                              },
+         "\\\"what\\\"\xef\xbf\xbd\",\"path\":\"/event/events_id\"}}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         AUTO_BUF text = {0};
@@ -49,18 +48,18 @@ static void msgpack_answers(void **state)
         const answer_t *answer;
         const char *text;
     } cases[] = {
-        {"accepted",  &accepted,
+        {"accepted", &accepted,
          "\x82\xa6status\xa8"
          "accepted\xa2id\xba"
-         "01KDVDNG00A1B2C3D4E5F6G7H8"                      },
+         "01KDVDNG00A1B2C3D4E5F6G7H8"},
         {"duplicate", &duplicate,
          "\x82\xa6status\xa9"
          "duplicate\xa2id\xba"
-         "01KDVDNG00A1B2C3D4E5F6G7H8"                      },
-        {"busy",      &busy,
+         "01KDVDNG00A1B2C3D4E5F6G7H8"},
+        {"busy", &busy,
          "\x82\xa6status\xa4"
-         "busy\xaeretry_after_ms\xcd\x03\xe8"              },
-        {"rejected",  &refusal,
+         "busy\xaeretry_after_ms\xcd\x03\xe8"},
+        {"rejected", &refusal,
          "\x82\xa6status\xa8rejected\xa5"
          "error\x83\xa4"
          "code\xadunknown_event\xa7message\xadsay "

@@ -10,10 +10,10 @@ static void values_are_fixed(void **state)
         const char *text;
         uint64_t value;
     } cases[] = {
-        {"",                                        0x9c5f1337b535d106ull},
-        {"a",                                       0x83aa65543810e69full},
-        {"0123456789abcdef",                        0x9195efd6c360ee84ull},
-        {"0123456789abcdefg",                       0x67d7ade99174bd14ull},
+        {"", 0x9c5f1337b535d106ull},
+        {"a", 0x83aa65543810e69full},
+        {"0123456789abcdef", 0x9195efd6c360ee84ull},
+        {"0123456789abcdefg", 0x67d7ade99174bd14ull},
         {"clients.update and more than two rounds", 0xc2b1d988fbbc46f5ull},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -303,11 +303,8 @@ static void a_tail_has_its_partition_and_no_receipts(void **state)
         const char *expected;
         bool ended;
     } cases[] = {
-        {0, 10, 10, "2 6 ", true },
-        {2, 10, 10, "6 ",   true },
-        {0, 2,  10, "2 6 ", false},
-        {0, 10, 1,  "2 ",   false},
-        {6, 10, 10, "",     true },
+        {0, 10, 10, "2 6 ", true}, {2, 10, 10, "6 ", true}, {0, 2, 10, "2 6 ", false},
+        {0, 10, 1, "2 ", false},   {6, 10, 10, "", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         reading_t reading = {.left = cases[i].left};

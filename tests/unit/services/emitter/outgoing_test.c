@@ -5,10 +5,7 @@
 
 enum { RESEND_MS = 2000 };
 
-static const outgoing_limits_t limits = {
-    4, 40, {6, 60},
-      RESEND_MS
-};
+static const outgoing_limits_t limits = {4, 40, {6, 60}, RESEND_MS};
 
 typedef struct {
     outgoing_t *outgoing;

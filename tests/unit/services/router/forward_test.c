@@ -62,9 +62,7 @@ static int setup_alone(void **state)
 {
     world_t *world = calloc(1, sizeof *world);
     fault_t fault = {""};
-    world->service = (service_t){
-        zloop_new(), {"test", LEVEL_ERROR}
-    };
+    world->service = (service_t){zloop_new(), {"test", LEVEL_ERROR}};
     free_endpoint(world->endpoint);
     *state = world;
     return forward_open(&world->service, world->endpoint, PENDING_BYTES, &world->forward, &fault);

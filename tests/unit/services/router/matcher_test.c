@@ -50,28 +50,28 @@ static void patterns(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {1, 0, HANDLER_ENABLED, "clients.create",                 NULL},
-        {2, 0, HANDLER_ENABLED, "clients.*",                      NULL},
-        {3, 0, HANDLER_ENABLED, "*",                              NULL},
+        {1, 0, HANDLER_ENABLED, "clients.create", NULL},
+        {2, 0, HANDLER_ENABLED, "clients.*", NULL},
+        {3, 0, HANDLER_ENABLED, "*", NULL},
         {4, 0, HANDLER_ENABLED, "clients.accounts.* dids.create", NULL},
-        {5, 0, HANDLER_ENABLED, "  dids.*\tclients ",             NULL},
+        {5, 0, HANDLER_ENABLED, "  dids.*\tclients ", NULL},
     };
     static const struct {
         const char *events_id, *targets;
     } cases[] = {
-        {"clients.create",          "1 2 3"},
-        {"clients.update",          "2 3"  },
+        {"clients.create", "1 2 3"},
+        {"clients.update", "2 3"},
         {"clients.accounts.create", "2 3 4"},
-        {"clients.accounts",        "2 3"  },
-        {"clients",                 "3 5"  },
-        {"clients.",                "3"    },
-        {"clientsx.create",         "3"    },
-        {"dids.create",             "3 4 5"},
-        {"dids.create.x",           "3 5"  },
-        {"",                        "3"    },
-        {"...",                     "3"    },
-        {"*",                       "3"    },
-        {"clients.*",               "2 3"  },
+        {"clients.accounts", "2 3"},
+        {"clients", "3 5"},
+        {"clients.", "3"},
+        {"clientsx.create", "3"},
+        {"dids.create", "3 4 5"},
+        {"dids.create.x", "3 5"},
+        {"", "3"},
+        {"...", "3"},
+        {"*", "3"},
+        {"clients.*", "2 3"},
     };
     AUTO(matcher) matcher = make(rows, sizeof rows / sizeof *rows);
     assert_int_equal(matcher_size(matcher), 5);
@@ -84,8 +84,8 @@ static void a_handler_matches_once(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {1, 0, HANDLER_ENABLED, "clients.create clients.* * clients.create *",          NULL},
-        {2, 0, HANDLER_ENABLED, "clients.create clients.create",                        NULL},
+        {1, 0, HANDLER_ENABLED, "clients.create clients.* * clients.create *", NULL},
+        {2, 0, HANDLER_ENABLED, "clients.create clients.create", NULL},
         {3, 0, HANDLER_ENABLED, "clients.accounts.* clients.* clients.accounts.create", NULL},
     };
     AUTO(matcher) matcher = make(rows, 3);
@@ -99,13 +99,13 @@ static void order_is_by_priority_then_id(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {1, 200,       HANDLER_ENABLED, "*",              NULL},
-        {2, 100,       HANDLER_ENABLED, "clients.*",      NULL},
-        {3, -5,        HANDLER_ENABLED, "clients.*",      NULL},
-        {4, 100,       HANDLER_ENABLED, "clients.create", NULL},
-        {5, 100,       HANDLER_ENABLED, "*",              NULL},
-        {6, INT64_MAX, HANDLER_ENABLED, "*",              NULL},
-        {7, INT64_MIN, HANDLER_ENABLED, "*",              NULL},
+        {1, 200, HANDLER_ENABLED, "*", NULL},
+        {2, 100, HANDLER_ENABLED, "clients.*", NULL},
+        {3, -5, HANDLER_ENABLED, "clients.*", NULL},
+        {4, 100, HANDLER_ENABLED, "clients.create", NULL},
+        {5, 100, HANDLER_ENABLED, "*", NULL},
+        {6, INT64_MAX, HANDLER_ENABLED, "*", NULL},
+        {7, INT64_MIN, HANDLER_ENABLED, "*", NULL},
     };
     AUTO(matcher) matcher = make(rows, 7);
     assert_string_equal(match_id(matcher, "clients.create"), "7 3 2 4 5 1 6");
@@ -115,11 +115,9 @@ static void status_decides(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {1, 0, HANDLER_ENABLED,   "*", NULL},
-        {2, 0, HANDLER_DISABLED,  "*", NULL},
-        {3, 0, HANDLER_SUSPENDED, "*", NULL},
-        {4, 0, HANDLER_ARCHIVED,  "*", NULL},
-        {5, 0, HANDLER_DELETED,   "*", NULL},
+        {1, 0, HANDLER_ENABLED, "*", NULL},   {2, 0, HANDLER_DISABLED, "*", NULL},
+        {3, 0, HANDLER_SUSPENDED, "*", NULL}, {4, 0, HANDLER_ARCHIVED, "*", NULL},
+        {5, 0, HANDLER_DELETED, "*", NULL},
     };
     AUTO(matcher) matcher = make(rows, 5);
     assert_int_equal(matcher_size(matcher), 2);
@@ -130,28 +128,18 @@ static void a_replay_goes_to_its_handler_only(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {9, 0, HANDLER_ENABLED,   "*",      NULL          },
-        {2, 1, HANDLER_DISABLED,  "dids.*", NULL          },
-        {3, 2, HANDLER_SUSPENDED, "dids.*", "/data/x = 1" },
-        {4, 3, HANDLER_ARCHIVED,  "*",      NULL          },
-        {5, 4, HANDLER_DELETED,   "*",      NULL          },
-        {7, 5, HANDLER_ENABLED,   "dids.*", "not a filter"},
+        {9, 0, HANDLER_ENABLED, "*", NULL},
+        {2, 1, HANDLER_DISABLED, "dids.*", NULL},
+        {3, 2, HANDLER_SUSPENDED, "dids.*", "/data/x = 1"},
+        {4, 3, HANDLER_ARCHIVED, "*", NULL},
+        {5, 4, HANDLER_DELETED, "*", NULL},
+        {7, 5, HANDLER_ENABLED, "dids.*", "not a filter"},
     };
     static const struct {
         int64_t handler;
         const char *targets;
-    } cases[] = {
-        {9,  "9"},
-        {2,  "2"},
-        {3,  "3"},
-        {4,  "" },
-        {5,  "" },
-        {7,  "7"},
-        {1,  "" },
-        {6,  "" },
-        {10, "" },
-        {-1, "" }
-    };
+    } cases[] = {{9, "9"}, {2, "2"}, {3, "3"}, {4, ""},  {5, ""},
+                 {7, "7"}, {1, ""},  {6, ""},  {10, ""}, {-1, ""}};
     AUTO(matcher) matcher = make(rows, 6);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         event_t event = {.events_id = SLICE("clients.create"),
@@ -170,10 +158,10 @@ static void filters_come_after_patterns(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {1, 0, HANDLER_ENABLED, "clients.*",      "/data/currency = \"EUR\""},
-        {2, 0, HANDLER_ENABLED, "*",              "/data/amount > 10"       },
-        {3, 0, HANDLER_ENABLED, "dids.*",         "/data/currency = \"EUR\""},
-        {4, 0, HANDLER_ENABLED, "clients.create", ""                        },
+        {1, 0, HANDLER_ENABLED, "clients.*", "/data/currency = \"EUR\""},
+        {2, 0, HANDLER_ENABLED, "*", "/data/amount > 10"},
+        {3, 0, HANDLER_ENABLED, "dids.*", "/data/currency = \"EUR\""},
+        {4, 0, HANDLER_ENABLED, "clients.create", ""},
     };
     AUTO(matcher) matcher = make(rows, 4);
     event_t event = {.events_id = SLICE("clients.create"),
@@ -188,7 +176,7 @@ static void a_filter_of_a_newer_version_makes_its_events_unsure(void **state)
 {
     (void)state;
     static const row_t rows[] = {
-        {1, 0, HANDLER_ENABLED, "*",      NULL                    },
+        {1, 0, HANDLER_ENABLED, "*", NULL},
         {2, 0, HANDLER_ENABLED, "dids.*", "/data/x matches \"^a\""},
     };
     AUTO(matcher) matcher = make(rows, 2);
