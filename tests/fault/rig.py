@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -38,25 +37,6 @@ RETRY = ",".join(["300ms"] * 24 + ["1s"] * 8)
 def matches(name, events_id):
     patterns = next(h[2] for h in HANDLERS if h[0] == name)
     return any(events_id.startswith(p[:-1]) if p.endswith("*") else events_id == p for p in patterns)
-
-
-def free_block(count):
-    """-> a guard, and ports for all that a round needs. While the guard is held, no other round takes
-    them, not even those of a stage that is down."""
-    first_block = os.getpid() % 250
-    for block in range(first_block, first_block + 250):
-        first = 11000 + block % 250 * (count + 1)
-        guard = socket.socket()
-        try:
-            guard.bind(("127.0.0.1", first))
-            guard.listen()
-            for port in range(first + 1, first + 1 + count):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", port))
-            return guard, list(range(first + 1, first + 1 + count))
-        except OSError:
-            guard.close()
-    raise AssertionError("no free ports")
 
 
 class Helper:
@@ -128,7 +108,7 @@ class Historian(threading.Thread):
 class Rig:
     def __init__(self, folder, plan, shim):
         self.folder, self.plan = folder, plan
-        self.guard, self.ports = free_block(64)
+        self.guard, self.ports = provisor.free_block()
         provisor.free_ports = lambda count: [self.ports.pop() for _ in range(count)]
         self.pipeline = provisor.Pipeline(folder, routers=plan.routers, deliverers=plan.deliverers, env={
             "PROVISOR_DISK_MIN_FREE": "4MiB", "PROVISOR_DELIVERER_BREAKER_PROBE": "300ms",

@@ -7,7 +7,6 @@ import http.server
 import json
 import os
 import pathlib
-import random
 import signal
 import socket
 import subprocess
@@ -33,24 +32,38 @@ def wait_until(predicate, timeout=20, what="the state"):
         time.sleep(0.01)
 
 
-def free_ports(count):
-    """A run of ports nobody listens on. Below the ephemeral range, so that no client takes one."""
-    chooser = random.Random(os.getpid() * 7919 + time.monotonic_ns())
-    for _ in range(200):
-        first = chooser.randrange(11000, 31000 - count)
-        sockets = []
+BLOCK = 64  # ports
+_left = []  # of this process's block
+_guards = []
+
+
+def free_block():
+    """-> a guard, and BLOCK ports. While the guard is held, nobody else is given them here, not even
+    those of a stage that is down. Below the ephemeral range, so that no client takes one."""
+    blocks = range((31000 - 11000) // (BLOCK + 1))
+    for n in blocks:
+        first = 11000 + (os.getpid() + n) % len(blocks) * (BLOCK + 1)
+        guard = socket.socket()
         try:
-            for port in range(first, first + count):
-                s = socket.socket()
-                sockets.append(s)
-                s.bind(("127.0.0.1", port))
-            return list(range(first, first + count))
+            guard.bind(("127.0.0.1", first))
+            guard.listen()
+            for port in range(first + 1, first + 1 + BLOCK):
+                with socket.socket() as s:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    s.bind(("127.0.0.1", port))
+            return guard, list(range(first + 1, first + 1 + BLOCK))
         except OSError:
-            continue
-        finally:
-            for s in sockets:
-                s.close()
+            guard.close()
     raise AssertionError("no free ports")
+
+
+def free_ports(count):
+    """Ports nobody listens on, this process's until it ends."""
+    if len(_left) < count:
+        guard, _left[:] = free_block()
+        _guards.append(guard)
+    taken, _left[:count] = _left[:count], []
+    return taken
 
 
 class Stage:

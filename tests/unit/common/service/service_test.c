@@ -142,6 +142,15 @@ static json_tree_t *ask(const place_t *place, const char *question)
     return tree;
 }
 
+/* A question that ends the process: nobody answers it, and it is asked until the process has ended.
+ * Returns as wait_exit does. */
+static int ask_the_last(place_t *place, const char *question)
+{
+    AUTO(zsock) dealer = zsock_new_dealer(place->control);
+    zstr_send(dealer, question);
+    return wait_exit(place);
+}
+
 static void write_config(const char *text)
 {
     FILE *file = fopen("provisor.conf", "w");
@@ -419,9 +428,11 @@ static void signals_that_come_together_are_one(void **state)
     setenv("SMALL_BUSY", "1", 1);
     serve(place, "");
     assert_int_equal(stat_of(place, "drains"), 0);
+    kill(place->pid, SIGSTOP); /* so that it sees both at once */
     kill(place->pid, SIGTERM);
+    kill(place->pid, SIGINT);
+    kill(place->pid, SIGCONT);
     wait_for_line("event=draining");
-    kill(place->pid, SIGTERM);
     AUTO(json_tree) finish = ask(place, "{\"op\":\"finish\"}"); /* it is still there */
     assert_int_equal(json_get_int(finish, "drains", 0), 1);
     expect_stopped(place);
@@ -453,9 +464,7 @@ static void a_failure_ends_it_as_a_crash_would(void **state)
 {
     place_t *place = *state;
     serve(place, "");
-    AUTO_BUF answer = {0};
-    (void)!endpoint_ask(place->control, SLICE("{\"op\":\"fail\"}"), 100, &answer);
-    assert_int_equal(wait_exit(place), 70);
+    assert_int_equal(ask_the_last(place, "{\"op\":\"fail\"}"), 70);
     expect_in("err", "level=error service=router event=failed reason=\"disk 7 is gone\"");
     assert_false(file_has("err", "event=destroyed"));
 }
@@ -467,9 +476,7 @@ static void a_crash_point_kills(void **state)
     serve(place, "");
     AUTO(json_tree) first = ask(place, "{\"op\":\"crash\"}");
     assert_true(json_get_bool(first, "ok", false));
-    AUTO_BUF answer = {0};
-    (void)!endpoint_ask(place->control, SLICE("{\"op\":\"crash\"}"), 100, &answer);
-    assert_int_equal(wait_exit(place), KILLED + SIGKILL);
+    assert_int_equal(ask_the_last(place, "{\"op\":\"crash\"}"), KILLED + SIGKILL);
 }
 
 static void the_process_is_set_up(void **state)

@@ -27,13 +27,21 @@ static bool use_name_server(const folder_t *folder)
     const char *path = folder_file(folder, "resolv.conf");
     FILE *file = fopen(path, "we");
     ENSURE(file);
-    fputs("nameserver " NAME_SERVER "\noptions timeout:5 attempts:2\n", file);
+    fputs("nameserver " NAME_SERVER "\noptions timeout:30 attempts:2\n", file);
     fclose(file);
     return unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0;
 }
 
-/* Neither a deadline nor the end of the process waits for the resolver (10 s); others go on. */
+static const exchanged_t *result_of(const http_bench_t *bench, const char *tag)
+{
+    for (size_t i = 0; i < bench->ex.n; i++)
+        if (strcmp(bench->ex.results[i].tag, tag) == 0)
+            return &bench->ex.results[i];
+    PANIC("%s has no result", tag);
+}
+
+/* Neither a deadline nor the end of the process waits for the resolver (60 s); others go on. */
 static void ask(void *arg)
 {
     http_bench_t bench;
@@ -54,13 +62,13 @@ static void ask(void *arg)
     request = http_bench_request(http_bench_url(&bench, "http://127.0.0.1", port, "ok"));
     http_bench_send(&bench, &request, "other");
     ENSURE(exchanges_wait(&bench.ex, 3));
-    const exchanged_t *results = bench.ex.results;
-    ENSURE(strcmp(results[0].tag, "other") == 0 && results[0].status == 200);
-    ENSURE(strcmp(results[1].error, "timed out after 100 ms (connecting)") == 0);
-    ENSURE(strcmp(results[2].error, "timed out after 200 ms (connecting)") == 0);
+    ENSURE(result_of(&bench, "other")->status == 200);
+    ENSURE(strcmp(result_of(&bench, "connect")->error, "timed out after 100 ms (connecting)") == 0);
+    ENSURE(strcmp(result_of(&bench, "deadline")->error, "timed out after 200 ms (connecting)") ==
+           0);
     http_bench_release(&bench);
     child_stop(&server);
-    ENSURE(clk_mono_ms() - begun_ms < 4000);
+    ENSURE(clk_mono_ms() - begun_ms < 25000);
 }
 
 static void test_slow_resolver(void **state)

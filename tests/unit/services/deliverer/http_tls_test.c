@@ -300,7 +300,7 @@ static void nginx_start(bench_t *bench, nginx_t *nginx)
     fclose(file);
     child_start(&bench->nginx, (const char *const[]){"/usr/sbin/nginx", "-p", bench->folder->path,
                                                      "-c", conf, NULL});
-    for (int i = 0; i < 500 && !accepts(nginx->old); i++) /* listens on all before it accepts */
+    for (int i = 0; i < 2000 && !accepts(nginx->old); i++) /* listens on all before it accepts */
         zclock_sleep(10);
     assert_true(accepts(nginx->old));
 }
