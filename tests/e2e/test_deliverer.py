@@ -117,7 +117,8 @@ def test_the_first_custody_fixes_the_handlers(make, handler):
     assert [r["unmatched"] for r in d.receipts] == [0, 1, 0, 1]
     d.send_some(1, [second])
     two.wait(1)
-    assert (one.count(), two.count()) == (1, 1)
+    assert two.count() == 1
+    assert one.count() <= 2, "twice if it was killed before that outcome was on disk"
 
 
 @pytest.mark.parametrize("partition,frames,counter", [
