@@ -170,7 +170,7 @@ static void pass_rows(cancel_t *cancel)
         bool ends_early = job->seen_seq < job->row.last_seq;
         result_t r = read_rows(cancel, left, &n);
         if (r != RESULT_OK) {
-            deliverer_fail(cancel->deliverer, r, "the queue cannot be read");
+            deliverer_unread(cancel->deliverer, r, "the queue cannot be read");
             return;
         }
         if (ends_early)
@@ -196,7 +196,8 @@ static void end_jobs(cancel_t *cancel)
 
 void cancel_step(cancel_t *cancel)
 {
-    pass_rows(cancel);
+    if (!cancel->deliverer->unreadable)
+        pass_rows(cancel);
     end_jobs(cancel);
 }
 

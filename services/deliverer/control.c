@@ -221,8 +221,10 @@ typedef struct {
 static void on_cancel_one(void *owner, const event_t *event)
 {
     const cancel_one_t *one = owner;
+    const queue_delivery_t *row = &one->scope->delivery;
+    (void)lanes_drop(one->deliverer->lanes, row->handler_id, row->object, row->seq, clk_mono_ms());
     ended_untried(one->deliverer, ENDED_CANCELLED, CANCEL_OPERATOR, one->scope->event.entry, event,
-                  &one->scope->delivery, true);
+                  row, true);
 }
 
 static int64_t cancel_one(deliverer_t *d, const scope_t *scope)
@@ -234,7 +236,6 @@ static int64_t cancel_one(deliverer_t *d, const scope_t *scope)
         cancel_flight(d->cancel, flight);
         return 1;
     }
-    (void)lanes_drop(d->lanes, row->handler_id, row->object, row->seq, clk_mono_ms());
     if (scope->event.entry)
         on_cancel_one(&one, scope->event.event->event);
     else if (backlog_event(d->backlog, row->seq, on_cancel_one, &one) != RESULT_OK)

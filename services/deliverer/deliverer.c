@@ -15,7 +15,8 @@ enum { POLL_MS = 500 };
 
 bool deliverer_working(const deliverer_t *d)
 {
-    return d->open && !d->full && !d->failed && !d->draining && d->next->bytes < COMMIT_BYTES_MAX;
+    return d->open && !d->full && !d->unreadable && !d->failed && !d->draining &&
+           d->next->bytes < COMMIT_BYTES_MAX;
 }
 
 void deliverer_turn(deliverer_t *d)
@@ -37,6 +38,20 @@ void deliverer_fail(deliverer_t *d, result_t result, const char *what)
     d->failed = true;
     service_fail(d->service, "event=store_failed store=queue result=%s error=\"%s\"",
                  result_str(result), what);
+}
+
+void deliverer_unread(deliverer_t *d, result_t result, const char *what)
+{
+    if (result != RESULT_FULL && result != RESULT_AGAIN) {
+        deliverer_fail(d, result, what);
+        return;
+    }
+    if (!d->told_unreadable)
+        log_line(d->log, LEVEL_WARN,
+                 "event=store_unreadable store=queue result=%s error=\"%s: %s\" "
+                 "next=\"nothing new starts; tried each %d ms\"",
+                 result_str(result), what, backlog_error(d->backlog), POLL_MS);
+    d->unreadable = d->told_unreadable = true;
 }
 
 static void take_limits(deliverer_t *d)
@@ -120,10 +135,24 @@ static void on_room(void *owner)
     deliverer_t *d = owner;
     result_t r = outbox_pump(d->outbox);
     if (r != RESULT_OK)
-        deliverer_fail(d, r, "the outbox cannot be read");
+        deliverer_unread(d, r, "the outbox cannot be read");
 }
 
 static const audit_calls_t audit_calls = {on_mark, on_room};
+
+/* What could not be read before is tried again. */
+static void read_again(deliverer_t *d)
+{
+    if (!d->unreadable && d->told_unreadable) {
+        d->told_unreadable = false;
+        log_line(d->log, LEVEL_INFO, "event=store_readable store=queue");
+    }
+    if (!d->unreadable)
+        return;
+    d->unreadable = false;
+    refill_committed(d->refill);
+    on_room(d);
+}
 
 static int on_poll(zloop_t *loop, int timer_id, void *self)
 {
@@ -135,6 +164,7 @@ static int on_poll(zloop_t *loop, int timer_id, void *self)
     lanes_set_wall_offset(d->lanes, clk_wall_ms() - clk_mono_ms());
     (void)roster_poll(d->roster);
     intake_poll(d->intake);
+    read_again(d);
     deliverer_turn(d);
     return 0;
 }
@@ -312,6 +342,8 @@ static bool deliverer_ready(void *self, char *ret_why, size_t size)
         why = "the queue has not been written yet";
     else if (d->full)
         why = "the disk of the queue is full";
+    else if (d->told_unreadable)
+        why = "the queue cannot be read";
     else if (!roster_readable(d->roster))
         why = "the handler table cannot be read";
     else if (stopped)

@@ -85,6 +85,8 @@ typedef struct {
     int64_t pending;       /* deliveries not final */
     bool open;             /* the first commit succeeded: the store can be written */
     bool full;             /* the store's disk is full: nothing new starts */
+    bool unreadable;       /* it cannot be read just now: nothing starts until the next poll */
+    bool told_unreadable;
     bool failed;           /* the process stops */
     bool draining;
     bool emptying; /* takes nothing new into custody until it is restarted */
@@ -97,6 +99,9 @@ extern const service_spec_t deliverer_spec;
 void deliverer_turn(deliverer_t *deliverer);
 /* The process cannot go on with the result of a store: logged once, then the loop ends. */
 void deliverer_fail(deliverer_t *deliverer, result_t result, const char *what);
+/* A read of the store did not succeed. Full or busy passes: it is tried again at the next poll, and
+ * until then nothing starts. Everything else is deliverer_fail. */
+void deliverer_unread(deliverer_t *deliverer, result_t result, const char *what);
 /* May requests start and events come in? */
 bool deliverer_working(const deliverer_t *deliverer);
 

@@ -15,7 +15,7 @@ typedef struct {
 
 struct refill_t {
     deliverer_t *deliverer;
-    want_t *wants; /* the first n_waiting wait for a commit, those behind were never tried */
+    want_t *wants; /* the first n_waiting wait to be tried again, those behind were never tried */
     size_t n_waiting, n, capacity;
 };
 
@@ -71,14 +71,14 @@ static result_t read_lane(deliverer_t *d, const want_t *want, lanes_delivery_t *
     return RESULT_OK;
 }
 
-/* False: it has to wait for a commit. */
+/* False: it has to wait, for a commit or until the store can be read. */
 static bool answer(deliverer_t *d, const want_t *want)
 {
     lanes_delivery_t rows[LANES_KEEP];
     size_t n = 0;
     result_t r = read_lane(d, want, rows, &n);
     if (r != RESULT_OK)
-        deliverer_fail(d, r, "the queue cannot be read");
+        deliverer_unread(d, r, "the queue cannot be read");
     if (n)
         lanes_refill(d->lanes, want->handler_id, want->object, rows, n, clk_mono_ms());
     if (n || r != RESULT_OK || d->committed_seq < want->last_seq)
@@ -90,7 +90,7 @@ static bool answer(deliverer_t *d, const want_t *want)
 void refill_answer(refill_t *refill)
 {
     deliverer_t *d = refill->deliverer;
-    while (refill->n > refill->n_waiting && !d->failed) {
+    while (refill->n > refill->n_waiting && !d->unreadable && !d->failed) {
         want_t want = refill->wants[--refill->n];
         if (answer(d, &want))
             continue;

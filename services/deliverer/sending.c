@@ -106,7 +106,7 @@ static const event_t *need_event(deliverer_t *d, const lanes_delivery_t *deliver
         result_t r = backlog_event(d->backlog, delivery->seq, on_event, &load);
         event = r == RESULT_OK ? cache_use(entry) : NULL;
         if (!event)
-            deliverer_fail(d, r, "an event of the queue cannot be read");
+            deliverer_unread(d, r, "an event of the queue cannot be read");
     }
     if (!event)
         cache_unref(d->cache, entry);
@@ -175,8 +175,10 @@ static void start_one(deliverer_t *d, const lanes_delivery_t *delivery)
     ended_how_t how;
     const roster_handler_t *handler = roster_find(d->roster, delivery->handler_id);
     const event_t *event = need_event(d, delivery, &entry);
-    if (!event)
+    if (!event) {
+        lanes_done(d->lanes, delivery, &(lanes_verdict_t){.next = LANES_BACK}, clk_mono_ms());
         return;
+    }
     const char *reason = why_not(d, handler, delivery, event, &how);
     if (!reason) {
         send_flight(d, flight_new(d->sending, delivery, entry, event, handler->settings));

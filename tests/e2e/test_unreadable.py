@@ -1,0 +1,93 @@
+"""A queue that cannot be read for a while: nothing is lost, nothing ends, it goes on by itself."""
+
+import json
+import pathlib
+import subprocess
+import threading
+
+import pytest
+
+from provisor import SLOW, event, wait_until
+
+SHIM_C = pathlib.Path(__file__).parents[1] / "support" / "unreadable.c"
+OBJECTS, EACH = 20, 12  # per object more than a lane keeps in memory
+
+
+class Reads:
+    """Of the deliverer's queue: fail and work."""
+
+    def __init__(self, folder):
+        self.switch, self.shim = folder / "unreadable", folder / "unreadable.so"
+        subprocess.run(["gcc", "-std=gnu11", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", SHIM_C,
+                        "-o", self.shim, "-lsqlite3"], check=True)
+
+    def env(self):
+        return {"LD_PRELOAD": str(self.shim), "PROVISOR_UNREADABLE": str(self.switch)}
+
+    def fail(self):
+        self.switch.touch()
+
+    def work(self):
+        self.switch.unlink()
+
+
+@pytest.fixture
+def reads(tmp_path):
+    if SLOW > 1:
+        pytest.skip("a sanitizer must be loaded first")
+    return Reads(tmp_path)
+
+
+def start(make_pipeline, reads, **env):
+    pipeline = make_pipeline(start=False, deliverers=1, env=env)
+    pipeline["deliverer"].env.update(reads.env())
+    return pipeline.start()
+
+
+def stats(pipeline):
+    return pipeline["deliverer"].control("stats")["stats"]
+
+
+def said(pipeline, text):
+    return text in pipeline["deliverer"].log_text()
+
+
+def test_what_waits_on_disk_is_delivered_when_it_can_be_read_again(make_pipeline, handler, reads):
+    """Lanes that want more, events that memory does not hold: both are asked for again."""
+    pipeline = start(make_pipeline, reads, PROVISOR_DELIVERER_BODY_CACHE="1")
+    answering = threading.Event()
+    h = handler(lambda request: 200 if answering.wait(30) else 503)
+    pipeline.add_handler(h.url, "--window", "4")
+    with pipeline.core() as core:
+        core.accept([event(object_id=n % OBJECTS, data={"n": n // OBJECTS}) for n in range(OBJECTS * EACH)])
+    wait_until(lambda: stats(pipeline)["pending"] == OBJECTS * EACH, what="custody")
+    reads.fail()
+    answering.set()
+    wait_until(lambda: said(pipeline, "event=store_unreadable"), what="a log line")
+    ping = pipeline["deliverer"].control("ping")
+    assert not ping["ready"] and "cannot be read" in ping["why"]
+    reads.work()
+    wait_until(lambda: stats(pipeline)["pending"] == 0, what="all delivered")
+    wait_until(pipeline["deliverer"].ready, what="ready")
+    assert said(pipeline, "event=store_readable") and said(pipeline, "next=\"nothing new starts")
+    assert pipeline["deliverer"].log_text().count("event=store_unreadable") == 1, "once per change"
+    seen = {}
+    for body in h.bodies():
+        seen.setdefault(body["event"]["object_id"], []).append(body["data"]["n"])
+    assert seen == {n: list(range(EACH)) for n in range(OBJECTS)}, "in order, once"
+
+
+def test_a_cancellation_goes_on_when_rows_can_be_read_again(make_pipeline, handler, reads):
+    pipeline = start(make_pipeline, reads)
+    h = handler(lambda request: 503)
+    handler_id = pipeline.add_handler(h.url, "--retry", "1h,1h")
+    deliverer = pipeline["deliverer"]
+    with pipeline.core() as core:
+        core.accept([event(object_id=n % OBJECTS) for n in range(OBJECTS * EACH)])
+    wait_until(lambda: stats(pipeline)["events"] == OBJECTS * EACH, what="custody")
+    reads.fail()
+    assert deliverer.control("cancel", handler_id=handler_id)["ok"]
+    wait_until(lambda: said(pipeline, "event=store_unreadable"), what="a log line")
+    reads.work()
+    wait_until(lambda: stats(pipeline)["pending"] == 0, what="all cancelled")
+    assert stats(pipeline)["cancelled"] == OBJECTS * EACH
