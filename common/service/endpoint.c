@@ -1,7 +1,9 @@
 #include "common/service/endpoint.h"
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
+#include "common/base/mem.h"
 #include "common/service/endpoint_socket.h"
+#include "common/service/resolver.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -39,10 +41,52 @@ static bool ipc_in_use(const char *endpoint)
     return connected == 0 || (fd >= 0 && errno == EAGAIN);
 }
 
+void endpoint_resolve(const char *endpoint, buf_t *ret_list)
+{
+    slice_t host, port;
+    buf_clear(ret_list);
+    if (endpoint_split_tcp(slice_of(endpoint), &host, &port) && !endpoint_is_numeric(host) &&
+        !slice_is(host, "*")) {
+        AUTO_FREE char *name = mem_strndup(host.data, host.size);
+        AUTO_FREE char *service = mem_strndup(port.data, port.size);
+        if (resolver_add_endpoints(name, service, ret_list))
+            return;
+    }
+    buf_add_str(ret_list, endpoint);
+}
+
+bool endpoint_next(const char **list, buf_t *ret_one)
+{
+    const char *at = *list + strspn(*list, " ");
+    size_t size = strcspn(at, " ");
+    buf_clear(ret_one);
+    buf_add(ret_one, at, size);
+    *list = at + size;
+    return size > 0;
+}
+
+/* libzmq binds addresses and names of interfaces (ENODEV: neither). A host's name may stand for
+ * several machines: what counts is the address that is ours. 0 or errno. */
+static int bind_socket(zsock_t *socket, const char *endpoint)
+{
+    int why = endpoint_socket_bind(socket, endpoint);
+    if (why != ENODEV)
+        return why;
+    AUTO_BUF list = {0}, one = {0};
+    endpoint_resolve(endpoint, &list);
+    for (const char *at = list.data; why != 0 && endpoint_next(&at, &one);) {
+        int one_why = endpoint_socket_bind(socket, one.data);
+        if (one_why != EADDRNOTAVAIL)
+            why = one_why;
+    }
+    return why;
+}
+
 static result_t bind_fault(const config_t *config, const char *section, const char *key, int why,
                            fault_t *fault)
 {
     const char *endpoint = config_text(config, section, key);
+    const char *reason = why == ENODEV ? "this machine has no such address" : zmq_strerror(why);
     AUTO_BUF name = {0};
     config_env_name(section, key, &name);
     if (why == EADDRINUSE)
@@ -50,7 +94,7 @@ static result_t bind_fault(const config_t *config, const char *section, const ch
                          "cannot bind %s (%s.%s): address in use; stop the other process or set %s",
                          endpoint, section, key, name.data);
     return fault_set(fault, RESULT_INVALID, "%s: cannot bind %s: %s; set %s",
-                     config_source(config, section, key), endpoint, zmq_strerror(why), name.data);
+                     config_source(config, section, key), endpoint, reason, name.data);
 }
 
 result_t endpoint_bind(const config_t *config, const char *section, const char *key,
@@ -63,7 +107,7 @@ result_t endpoint_bind(const config_t *config, const char *section, const char *
     if (ipc_in_use(endpoint))
         return bind_fault(config, section, key, EADDRINUSE, fault);
     AUTO(zsock) socket = endpoint_socket_new(options);
-    int why = endpoint_socket_bind(socket, endpoint);
+    int why = bind_socket(socket, endpoint);
     if (why != 0)
         return bind_fault(config, section, key, why, fault);
     *ret_socket = TAKE(socket);

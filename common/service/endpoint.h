@@ -25,7 +25,8 @@ typedef struct {
                               NULL: nobody asks */
 } endpoint_options_t;
 
-/* Binds. RESULT_LOCKED: the port is in use; RESULT_INVALID: malformed, or not loopback while
+/* Binds. A host name stands for the one of its addresses that this machine has, as it is at the
+ * start. RESULT_LOCKED: the port is in use; RESULT_INVALID: malformed, or not loopback while
  * trusted_network is 0. The fault names the key and the way out. */
 result_t endpoint_bind(const config_t *config, const char *section, const char *key,
                        const endpoint_options_t *options, zsock_t **ret_socket,
@@ -46,6 +47,13 @@ zsock_t *endpoint_socket(endpoint_peers_t *peers);
 /* How many addresses it is told to be connected to (not: how many answer). */
 size_t endpoint_count(const endpoint_peers_t *peers);
 void endpoint_peers_destroy(endpoint_peers_t **peers);
+
+/* What an endpoint means at this moment: itself, or, where it names a host, one endpoint for each
+ * of the host's addresses, space separated. Waits for the look-up; itself when that fails. */
+void endpoint_resolve(const char *endpoint, buf_t *ret_list);
+
+/* The next endpoint of a space separated list: false at its end. *list moves on behind it. */
+bool endpoint_next(const char **list, buf_t *ret_one);
 
 /* One process, one question: connects, sends one frame, waits for one frame. For the command line.
  * RESULT_TIMEOUT when nothing answered in timeout_ms, or nobody took the question in 2 s: a peer

@@ -100,6 +100,16 @@ static bool look_up(const char *name, answer_t *ret_answer)
     return ret_answer->n_addresses > 0;
 }
 
+bool resolver_add_endpoints(const char *name, const char *port, buf_t *ret_list)
+{
+    answer_t answer = {0};
+    bool found = look_up(name, &answer);
+    for (size_t i = 0; i < answer.n_addresses; i++)
+        buf_printf(ret_list, "tcp://%s:%s ", answer.addresses[i], port);
+    answer_clear(&answer);
+    return found;
+}
+
 static bool answer_equal(const answer_t *a, const answer_t *b)
 {
     if (a->n_addresses != b->n_addresses)

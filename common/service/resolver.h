@@ -22,4 +22,8 @@ resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, int6
                          resolver_fn *on_change, void *owner);
 void resolver_destroy(resolver_t **resolver);
 
+/* Looks one name up here and now, however long that takes: adds "tcp://ADDRESS:PORT " for each
+ * address. False when it has none. */
+bool resolver_add_endpoints(const char *name, const char *port, buf_t *ret_list);
+
 #endif

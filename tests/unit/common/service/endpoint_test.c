@@ -161,6 +161,60 @@ static void trust_binds_everything(void **state)
     assert_non_null(strstr(fault.text, "PROVISOR_ROUTER_INTAKE"));
 }
 
+static void a_name_is_bound_where_it_is_ours(void **state)
+{
+    (void)state;
+    fault_t fault = {""};
+    names_set("198.51.100.1 127.0.0.3");
+    AUTO(config) config = config_with("PROVISOR_ROUTER_INTAKE", "tcp://peers.test:*", true);
+    endpoint_options_t options = {.type = ZMQ_PULL, .hwm = 10};
+    AUTO(zsock) socket = NULL;
+    if (endpoint_bind(config, "router", "intake", &options, &socket, &fault) != RESULT_OK)
+        fail_msg("%s", fault.text);
+    AUTO_FREE char *bound = zsock_last_endpoint(socket);
+    assert_int_equal(strncmp(bound, "tcp://127.0.0.3:", 16), 0);
+    assert_int_equal(try_bind("tcp://peers.test:*", false, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "provisor.trusted_network"));
+    names_set("198.51.100.1");
+    assert_int_equal(try_bind("tcp://peers.test:*", true, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "this machine has no such address"));
+    names_set(NULL);
+    assert_int_equal(try_bind("tcp://peers.test:*", true, &fault), RESULT_INVALID);
+}
+
+static void a_name_in_use_is_told(void **state)
+{
+    (void)state;
+    AUTO(zsock) first = bind_to("tcp://127.0.0.3:*", ZMQ_PULL, 0);
+    char endpoint[ENDPOINT_SIZE], port[PORT_SIZE];
+    snprintf(endpoint, sizeof endpoint, "tcp://peers.test:%s", port_of(first, port));
+    fault_t fault = {""};
+    names_set("198.51.100.1 127.0.0.3 198.51.100.2");
+    assert_int_equal(try_bind(endpoint, true, &fault), RESULT_LOCKED);
+    names_set(NULL);
+}
+
+static void an_endpoint_is_all_that_its_name_stands_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint, *addresses, *list;
+    } cases[] = {
+        {"tcp://peers.test:1", "127.0.0.2 127.0.0.1", "tcp://127.0.0.1:1 tcp://127.0.0.2:1 "},
+        {"tcp://peers.test:1", NULL, "tcp://peers.test:1"},
+        {"tcp://127.0.0.1:1", NULL, "tcp://127.0.0.1:1"},
+        {"tcp://*:1", NULL, "tcp://*:1"},
+        {"ipc:///tmp/x", NULL, "ipc:///tmp/x"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        AUTO_BUF list = {0};
+        names_set(cases[i].addresses);
+        endpoint_resolve(cases[i].endpoint, &list);
+        assert_string_equal(list.data, cases[i].list);
+    }
+    names_set(NULL);
+}
+
 static void a_local_socket_is_not_stolen(void **state)
 {
     (void)state;
@@ -459,6 +513,9 @@ int main(void)
         cmocka_unit_test(a_port_in_use_is_told),
         cmocka_unit_test(only_loopback_is_bound_without_trust),
         cmocka_unit_test(trust_binds_everything),
+        cmocka_unit_test(a_name_is_bound_where_it_is_ours),
+        cmocka_unit_test(a_name_in_use_is_told),
+        cmocka_unit_test(an_endpoint_is_all_that_its_name_stands_for),
         cmocka_unit_test(a_local_socket_is_not_stolen),
         cmocka_unit_test(every_option_is_said),
         cmocka_unit_test(a_message_that_is_too_large_ends_its_connection_only),
