@@ -147,14 +147,14 @@ const char *cli_endpoint(const cli_t *cli, const char *key, const char *section,
     return *own ? own : config_text(cli->config, section, otherwise);
 }
 
-bool cli_next_endpoint(const char **list, buf_t *ret_one)
+void cli_controls(const cli_t *cli, const char *key, const char *section, buf_t *ret_list)
 {
-    const char *at = *list + strspn(*list, " ");
-    size_t size = strcspn(at, " ");
-    buf_clear(ret_one);
-    buf_add(ret_one, at, size);
-    *list = at + size;
-    return size > 0;
+    AUTO_BUF one = {0}, resolved = {0};
+    buf_clear(ret_list);
+    for (const char *at = cli_endpoint(cli, key, section, "control"); endpoint_next(&at, &one);) {
+        endpoint_resolve(one.data, &resolved);
+        buf_printf(ret_list, "%s ", resolved.data);
+    }
 }
 
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,

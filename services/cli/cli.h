@@ -65,10 +65,12 @@ void cli_print(const buf_t *text);
  * lists. */
 const char *cli_endpoint(const cli_t *cli, const char *key, const char *section,
                          const char *otherwise);
-/* The next endpoint of a space separated list: false at its end. *list moves on behind it.
+/* The control sockets of cli.<key>, or of this service on this machine; a name that stands for
+ * several machines is one for each. Space separated:
  *
- *     for (const char *list = cli_endpoint (...); cli_next_endpoint (&list, &one);) ... one.data */
-bool cli_next_endpoint(const char **list, buf_t *ret_one);
+ *     cli_controls (cli, "routers", "router", &list);
+ *     for (const char *at = list.data; endpoint_next (&at, &one);) ... one.data */
+void cli_controls(const cli_t *cli, const char *key, const char *section, buf_t *ret_list);
 /* Asks; EXIT_OK and a tree with "ok":true, or a message and an exit code. */
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,
             int64_t timeout_ms, json_tree_t **ret_answer) MUST_CHECK;

@@ -2,6 +2,7 @@
 #include "services/cli/cmd.h"
 
 #include "common/base/cleanup.h"
+#include "common/service/endpoint.h"
 
 static int build_question(const cli_t *cli, const char *op, buf_t *ret_question)
 {
@@ -34,9 +35,9 @@ static int act(cli_t *cli, const char *op, const char *said)
     int code = build_question(cli, op, &question);
     if (code != EXIT_OK)
         return code;
-    const char *endpoints = cli_endpoint(cli, "deliverers", "deliverer", "control");
-    AUTO_BUF one = {0};
-    while (cli_next_endpoint(&endpoints, &one)) {
+    AUTO_BUF list = {0}, one = {0};
+    cli_controls(cli, "deliverers", "deliverer", &list);
+    for (const char *at = list.data; endpoint_next(&at, &one);) {
         AUTO(json_tree) answer = NULL;
         code = cli_ask(cli, "deliverer", one.data, &question, 60000, &answer);
         if (code != EXIT_OK)

@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/clk.h"
+#include "common/service/endpoint.h"
 
 enum { ASK_EVERY_MS = 100, ANSWER_MS = 10000 };
 
@@ -38,7 +39,7 @@ static int ask_all(const cli_t *cli, const char *endpoints, left_t *ret_left)
 {
     left_t left = {.empty = true};
     AUTO_BUF one = {0};
-    while (cli_next_endpoint(&endpoints, &one)) {
+    while (endpoint_next(&endpoints, &one)) {
         int code = ask_one(cli, one.data, &left);
         if (code != EXIT_OK)
             return code;
@@ -91,14 +92,14 @@ static int watch(const cli_t *cli, const char *endpoints, int64_t timeout_ms)
 
 static int drain_run(cli_t *cli)
 {
-    const char *endpoints = cli_flag(cli, "deliverer");
+    const char *endpoint = cli_flag(cli, "deliverer");
+    AUTO_BUF list = {0};
     int64_t timeout_ms;
     int code = cli_flag_duration(cli, "timeout", 0, &timeout_ms);
     if (code != EXIT_OK)
         return code;
-    if (!endpoints)
-        endpoints = cli_endpoint(cli, "deliverers", "deliverer", "control");
-    return watch(cli, endpoints, timeout_ms);
+    cli_controls(cli, "deliverers", "deliverer", &list);
+    return watch(cli, endpoint ? endpoint : list.data, timeout_ms);
 }
 
 /* clang-format off */

@@ -2,6 +2,7 @@
 #include "services/cli/cmd.h"
 
 #include "common/base/cleanup.h"
+#include "common/service/endpoint.h"
 #include "services/cli/print.h"
 #include "services/cli/terminal.h"
 
@@ -66,13 +67,10 @@ static void print_record(const json_tree_t *record, bool details)
     print_indented("response", json_get_str(record, "response"));
 }
 
-static void print_pending(const cli_t *cli, const char *event_id)
+static void print_pending_at(const cli_t *cli, const char *endpoint, const buf_t *question)
 {
-    AUTO_BUF question = {0};
     AUTO(json_tree) answer = NULL;
-    buf_printf(&question, "{\"op\":\"deliveries\",\"event_id\":\"%s\"}", event_id);
-    if (cli_ask(cli, "deliverer", cli_endpoint(cli, "deliverers", "deliverer", "control"),
-                &question, 5000, &answer) != EXIT_OK)
+    if (cli_ask(cli, "deliverer", endpoint, question, 5000, &answer) != EXIT_OK)
         return;
     const json_tree_t *deliveries = json_get(answer, "deliveries");
     for (size_t i = 0; YAJL_IS_ARRAY(deliveries) && i < deliveries->u.array.len; i++) {
@@ -81,6 +79,15 @@ static void print_pending(const cli_t *cli, const char *event_id)
                (long long)json_get_int(delivery, "handler_id", 0), json_get_str(delivery, "state"),
                (long long)json_get_int(delivery, "attempts", 0));
     }
+}
+
+static void print_pending(const cli_t *cli, const char *event_id)
+{
+    AUTO_BUF question = {0}, list = {0}, one = {0};
+    buf_printf(&question, "{\"op\":\"deliveries\",\"event_id\":\"%s\"}", event_id);
+    cli_controls(cli, "deliverers", "deliverer", &list);
+    for (const char *at = list.data; endpoint_next(&at, &one);)
+        print_pending_at(cli, one.data, &question);
 }
 
 static int show_run(cli_t *cli)

@@ -49,9 +49,9 @@ static void add_stage(status_t *self, const char *kind, const char *endpoint)
 
 static void add_stages(status_t *self, const char *kind, const char *key)
 {
-    AUTO_BUF one = {0};
-    for (const char *list = cli_endpoint(self->cli, key, kind, "control");
-         cli_next_endpoint(&list, &one);)
+    AUTO_BUF list = {0}, one = {0};
+    cli_controls(self->cli, key, kind, &list);
+    for (const char *at = list.data; endpoint_next(&at, &one);)
         add_stage(self, kind, one.data);
 }
 
@@ -107,9 +107,9 @@ static load_t load_of(const loads_t *loads, int64_t handler_id)
 
 static void ask_loads(const cli_t *cli, loads_t *loads)
 {
-    AUTO_BUF one = {0};
-    const char *list = cli_endpoint(cli, "deliverers", "deliverer", "control");
-    while (loads->n < DELIVERERS_MAX && cli_next_endpoint(&list, &one)) {
+    AUTO_BUF list = {0}, one = {0};
+    cli_controls(cli, "deliverers", "deliverer", &list);
+    for (const char *at = list.data; loads->n < DELIVERERS_MAX && endpoint_next(&at, &one);) {
         AUTO_BUF answer = {0};
         AUTO(json_tree) tree = NULL;
         if (endpoint_ask(one.data, SLICE("{\"op\":\"handlers\"}"), PING_TIMEOUT_MS, &answer) ==

@@ -19,10 +19,12 @@ static bool has_read(const char *endpoint, int64_t table_version)
     return json_get_int(json_get(tree, "stats"), "table_version", table_version) >= table_version;
 }
 
-static void wait_for_all(const char *endpoints, int64_t table_version, int64_t deadline_ms)
+static void wait_for_all(const cli_t *cli, const char *key, const char *section,
+                         int64_t table_version, int64_t deadline_ms)
 {
-    AUTO_BUF one = {0};
-    while (cli_next_endpoint(&endpoints, &one)) {
+    AUTO_BUF list = {0}, one = {0};
+    cli_controls(cli, key, section, &list);
+    for (const char *at = list.data; endpoint_next(&at, &one);) {
         while (!has_read(one.data, table_version) && clk_mono_ms() < deadline_ms)
             zclock_sleep(PAUSE_MS);
     }
@@ -31,7 +33,6 @@ static void wait_for_all(const char *endpoints, int64_t table_version, int64_t d
 void in_force_wait(const cli_t *cli, int64_t table_version)
 {
     int64_t deadline_ms = clk_mono_ms() + PATIENCE_MS;
-    wait_for_all(cli_endpoint(cli, "routers", "router", "control"), table_version, deadline_ms);
-    wait_for_all(cli_endpoint(cli, "deliverers", "deliverer", "control"), table_version,
-                 deadline_ms);
+    wait_for_all(cli, "routers", "router", table_version, deadline_ms);
+    wait_for_all(cli, "deliverers", "deliverer", table_version, deadline_ms);
 }

@@ -215,6 +215,8 @@ def test_cancel_and_retry(pipeline, handler):
     wait_until(lambda: len(pipeline.cli_json("log")) == 5, what="five failures")
     status = pipeline.cli_json("status")[0]
     assert status["ready"] and status["handlers"][0]["pending"] == 5
+    shown = pipeline.cli("show", first)
+    assert shown.stdout.count("now: handler") == 1 and not shown.stderr  # whichever deliverer has it
     assert "1 delivery cancelled" in pipeline.cli("cancel", "--delivery", f"{first}-{id_}").stdout
     assert "1 delivery cancelled" in pipeline.cli("cancel", "--handler", str(id_), "--object", "2").stdout
     down[0] = False
