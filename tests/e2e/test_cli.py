@@ -205,6 +205,20 @@ def test_a_handler_cannot_steer_the_terminal(pipeline, handler):
     assert pipeline.cli_json("log")[0]["response"] == answer
 
 
+def test_ping_asks_the_stage_of_this_machine(pipeline):
+    env = {"PROVISOR_CLI_ROUTERS": "tcp://127.0.0.1:9", **os.environ, **pipeline.env}
+    ping = lambda *args: subprocess.run(  # noqa: E731
+        [BIN / "provisor", "ping", *args], env=env, capture_output=True, text=True, timeout=60)
+    for stage in STAGES:
+        assert ping(stage).stdout == "ready\n", stage
+    assert json.loads(ping("router", "--json").stdout)["service"] == "router"
+    assert ping("switch").returncode == 64
+    pipeline["auditor"].kill().wait()
+    assert ping("auditor").returncode == 69
+    done = wait_until(lambda: (d := ping("emitter")).returncode and d, what="an emitter that is not ready")
+    assert done.returncode == 1 and done.stdout.startswith("not ready: "), done
+
+
 def test_cancel_and_retry(pipeline, handler):
     down = [True]
     h = handler(respond=lambda r: 500 if down[0] else 200)
