@@ -13,9 +13,9 @@ die() {
     exit 1
 }
 
-BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libzmq3-dev libczmq-dev
-    libcurl4-openssl-dev libmsgpack-dev libyajl-dev libsqlite3-dev libssl-dev libcmocka-dev
-    python3 python3-zmq python3-flask)
+COMPILE_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libzmq3-dev libczmq-dev
+    libcurl4-openssl-dev libmsgpack-dev libyajl-dev libsqlite3-dev libssl-dev)
+BUILD_PACKAGES=("${COMPILE_PACKAGES[@]}" libcmocka-dev python3 python3-zmq python3-flask)
 TEST_PACKAGES=(g++ python3-pytest python3-pytest-timeout python3-msgpack python3-requests nginx-light openssl
     procps iproute2)
 CHECK_PACKAGES=(clang clang-format clang-tidy libclang-rt-14-dev)
