@@ -20,9 +20,8 @@ typedef struct {
     int64_t max_msg_bytes; /* 0: not limited (trusted inner sockets still set one) */
     int64_t resolve_ms;    /* how often names are looked up; 0: every 5 s */
     int send_hwm;          /* where answers are small and requests are not; 0: hwm */
-    const char *monitor;   /* "inproc://...": where a PAIR hears of connections (events
-                              HANDSHAKE_SUCCEEDED and DISCONNECTED), from before the first one;
-                              NULL: nobody asks */
+    const char *monitor;   /* "inproc://...": where peers.h hears of connections, from before the
+                              first one; NULL: nobody asks */
 } endpoint_options_t;
 
 /* Binds. A host name stands for the one of its addresses that this machine has, as it is at the

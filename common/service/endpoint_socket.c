@@ -94,7 +94,8 @@ zsock_t *endpoint_socket_new(const endpoint_options_t *options)
                               sizeof settings[i].value) == 0);
     if (options->monitor)
         ENSURE(zmq_socket_monitor(handle, options->monitor,
-                                  ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) == 0);
+                                  ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                                      ZMQ_EVENT_DISCONNECTED) == 0);
     return socket;
 }
 

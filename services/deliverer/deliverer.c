@@ -348,6 +348,10 @@ static bool deliverer_ready(void *self, char *ret_why, size_t size)
         why = "the handler table cannot be read";
     else if (stopped)
         why = stopped;
+    else if (intake_routers(d->intake) == 0)
+        why = "no router connected";
+    else if (!audit_alive(d->audit))
+        why = "no auditor is heard";
     if (why)
         snprintf(ret_why, size, "%s", why);
     return !why;

@@ -3,6 +3,7 @@
 #include "common/base/clk.h"
 #include "common/base/mem.h"
 #include "common/service/endpoint.h"
+#include "common/service/peers.h"
 #include "common/wire/object.h"
 #include "services/deliverer/ended.h"
 #include "services/deliverer/incoming.h"
@@ -18,9 +19,12 @@ enum {
     BEHIND_MS = 10000, /* after the last message that was matched with a newer table */
 };
 
+static const char monitor[] = "inproc://deliverer.intake";
+
 struct intake_t {
     deliverer_t *deliverer;
     zsock_t *socket;
+    peers_t *routers; /* that are connected to socket */
     zsock_t *receipts_socket;
     receipts_t *receipts;
     incoming_t incoming;
@@ -47,9 +51,12 @@ result_t intake_open(deliverer_t *d, intake_t **ret_intake, fault_t *fault)
     const config_t *config = service_config(d->service);
     intake_t *intake = MEM_NEW(intake_t);
     intake->deliverer = d;
-    endpoint_options_t in = {
-        .type = ZMQ_PULL, .hwm = INTAKE_HWM, .max_msg_bytes = message_max(config)};
+    endpoint_options_t in = {.type = ZMQ_PULL,
+                             .hwm = INTAKE_HWM,
+                             .max_msg_bytes = message_max(config),
+                             .monitor = monitor};
     endpoint_options_t out = {.type = ZMQ_PUB, .hwm = RECEIPTS_HWM, .max_msg_bytes = 65536};
+    intake->routers = peers_new(d->loop, monitor, NULL, NULL);
     result_t r = endpoint_bind(config, "deliverer", "intake", &in, &intake->socket, fault);
     if (r == RESULT_OK)
         r = endpoint_bind(config, "deliverer", "receipts", &out, &intake->receipts_socket, fault);
@@ -70,6 +77,7 @@ void intake_close(intake_t **intake)
         zloop_reader_end((*intake)->deliverer->loop, (*intake)->socket);
     receipts_destroy(&(*intake)->receipts);
     zsock_destroy(&(*intake)->socket);
+    peers_destroy(&(*intake)->routers);
     zsock_destroy(&(*intake)->receipts_socket);
     incoming_release(&(*intake)->incoming);
     free((*intake)->targets);
@@ -410,6 +418,11 @@ void intake_receipt(intake_t *intake, slice_t node, int partition, slice_t event
 void intake_send_receipts(intake_t *intake)
 {
     receipts_send(intake->receipts);
+}
+
+int intake_routers(const intake_t *intake)
+{
+    return peers_connected(intake->routers);
 }
 
 int64_t intake_receipts(const intake_t *intake)

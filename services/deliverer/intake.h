@@ -14,6 +14,8 @@ void intake_gate(intake_t *intake);
 void intake_poll(intake_t *intake);
 /* Why nothing is taken, for people; NULL: it is. */
 const char *intake_stopped(const intake_t *intake);
+/* How many are connected. */
+int intake_routers(const intake_t *intake);
 
 void intake_receipt(intake_t *intake, slice_t node, int partition, slice_t event_id,
                     bool unmatched);

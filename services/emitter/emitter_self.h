@@ -19,10 +19,10 @@
 #include "common/db/writer.h"
 #include "common/service/audit.h"
 #include "common/service/endpoint.h"
+#include "common/service/peers.h"
 #include "services/emitter/commit.h"
 #include "services/emitter/gate.h"
 #include "services/emitter/journal.h"
-#include "services/emitter/peers.h"
 
 typedef struct emitter_t emitter_t;
 

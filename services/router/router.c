@@ -6,6 +6,7 @@
 #include "common/service/audit.h"
 #include "common/service/endpoint.h"
 #include "common/service/handlers.h"
+#include "common/service/peers.h"
 #include "common/wire/codec.h"
 #include "services/router/forward.h"
 #include "services/router/matcher.h"
@@ -21,6 +22,8 @@ enum {
 
 enum { BATCH_FRAME, EVENT_FRAME, MATCH_FRAME, TARGET_FRAME };
 
+static const char intake_monitor[] = "inproc://router.intake";
+
 typedef struct {
     int64_t batches, events, targets, unmatched, unsure;
 } counts_t;
@@ -34,6 +37,7 @@ typedef struct {
     partition_t *partition;
     forward_t **forwards; /* of each deliverer in partition */
     zsock_t *intake;      /* PULL */
+    peers_t *emitters;    /* that are connected to intake */
     bool reading;         /* intake is registered with the loop */
     audit_publisher_t *audit;
     buf_t match, targets; /* frames being made */
@@ -234,6 +238,7 @@ static void destroy(void **self)
         forward_close(&router->forwards[i]);
     free(router->forwards);
     zsock_destroy(&router->intake);
+    peers_destroy(&router->emitters);
     audit_destroy(&router->audit);
     matcher_destroy(&router->matcher);
     handlers_close(&router->handlers);
@@ -287,11 +292,13 @@ static result_t open_all(router_t *router, fault_t *fault)
     }
     if (r == RESULT_OK)
         r = audit_new(service, "router", node, NULL, NULL, &router->audit, fault);
+    router->emitters = peers_new(service_loop(service), intake_monitor, NULL, NULL);
     if (r == RESULT_OK)
         r = endpoint_bind(config, "router", "intake",
                           &(endpoint_options_t){.type = ZMQ_PULL,
                                                 .hwm = HWM,
-                                                .max_msg_bytes = config_events_max(config)},
+                                                .max_msg_bytes = config_events_max(config),
+                                                .monitor = intake_monitor},
                           &router->intake, fault);
     return r;
 }
@@ -343,9 +350,13 @@ static bool ready(void *self, char *ret_why, size_t size)
     else if (matcher_fault(router->matcher))
         snprintf(ret_why, size, "%.*s", (int)strcspn(matcher_fault(router->matcher), "\n"),
                  matcher_fault(router->matcher));
+    else if (peers_connected(router->emitters) == 0)
+        snprintf(ret_why, size, "no emitter connected");
     for (size_t i = 0; i < partition_deliverers(router->partition) && !ret_why[0]; i++)
         if (!forward_ready(router->forwards[i]))
             snprintf(ret_why, size, "no deliverer at %s", forward_endpoint(router->forwards[i]));
+    if (!ret_why[0] && !audit_alive(router->audit))
+        snprintf(ret_why, size, "no auditor is heard");
     return ret_why[0] == 0;
 }
 

@@ -252,6 +252,16 @@ def test_killed_at_random_each_delivery_ends_once_and_in_order(make, handler):
             assert first == sorted(first)
 
 
+def test_ready_when_router_and_auditor_are_there(make):
+    d = make()
+    d.router.close()
+    wait_until(lambda: d.control("ping").get("why") == "no router connected", what="no router")
+    d.connect_router()
+    wait_until(lambda: d.control("ping")["ready"], what="ready again")
+    d.auditing = False
+    wait_until(lambda: d.control("ping").get("why") == "no auditor is heard", what="no auditor")
+
+
 def test_emptying_takes_only_what_low_water_waits_for(make, handler):
     d, gate = make(), Gate()
     h = handler(respond=gate)

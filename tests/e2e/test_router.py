@@ -3,6 +3,7 @@
 
 import signal
 import sqlite3
+import threading
 import time
 
 import msgpack
@@ -32,7 +33,7 @@ def structs(frame):
 
 
 class Peers:
-    """The emitter's PUSH socket and the deliverers' PULL sockets."""
+    """The emitter's PUSH socket, the deliverers' PULL sockets, and an auditor that beats."""
 
     def __init__(self, pipeline):
         self.router = pipeline["router"]
@@ -42,6 +43,21 @@ class Peers:
         self.emitter.connect(self.router.endpoint("intake"))
         self.endpoints = [pipeline[name].endpoint("intake") for name in ("deliverer", "deliverer1")]
         self.deliverers = [None, None]
+        self.auditor_stops = threading.Event()
+        self.auditor = threading.Thread(target=self._audit)
+        self.auditor.start()
+
+    def _audit(self):
+        records, marks = self.socket(zmq.SUB), self.socket(zmq.PUB)
+        records.subscribe(b"")
+        records.connect(self.router.endpoint("audit"))
+        marks.bind(self.router.endpoint("marks"))
+        while not self.auditor_stops.is_set():
+            if records.poll(100):  # a socket that nobody reads does not subscribe again
+                records.recv_multipart()
+            marks.send(b"beat")
+        records.close()
+        marks.close()
 
     def socket(self, kind, **options):
         socket = self.context.socket(kind)
@@ -89,7 +105,12 @@ class Peers:
     def wait_ready(self):
         wait_until(self.router.ready, what="router ready")
 
+    def stop_auditor(self):
+        self.auditor_stops.set()
+        self.auditor.join()
+
     def close(self):
+        self.stop_auditor()
         for socket in (self.emitter, *self.deliverers):
             if socket:
                 socket.close()
@@ -128,6 +149,27 @@ def pipeline_and_peers(make_peers):
     peers.start_deliverer(1)
     peers.wait_ready()
     return pipeline, peers
+
+
+def test_ready_when_emitter_deliverers_and_auditor_are_there(make_peers):
+    _, peers = make_peers()
+
+    def lacks(*words):
+        ping = answers(peers.router)
+        return not ping["ready"] and all(word in ping["why"] for word in words)
+
+    wait_until(lambda: lacks("deliverer", peers.endpoints[0]), what="the first deliverer is missing")
+    peers.start_deliverer(0)
+    wait_until(lambda: lacks("deliverer", peers.endpoints[1]), what="the second deliverer is missing")
+    peers.start_deliverer(1)
+    peers.wait_ready()
+    peers.emitter.close()
+    wait_until(lambda: lacks("emitter"), what="the emitter is missing")
+    peers.emitter = peers.socket(zmq.PUSH)
+    peers.emitter.connect(peers.router.endpoint("intake"))
+    peers.wait_ready()
+    peers.stop_auditor()
+    wait_until(lambda: lacks("auditor"), what="the auditor is missing")
 
 
 def add(pipeline, event="*", *extra):

@@ -36,7 +36,7 @@ class Deliverer:
         self.env = {**{f"PROVISOR_DELIVERER_{key}": at for key, at in self.at.items()},
                     "PROVISOR_DISK_MIN_FREE": "1MiB", **(env or {})}
         self.context = zmq.Context()
-        self.router = self._socket(zmq.PUSH, connect=self.at["INTAKE"])
+        self.connect_router()
         self.emitter = self._socket(zmq.SUB, connect=self.at["RECEIPTS"])
         self.auditor = self._socket(zmq.SUB, connect=self.at["AUDIT"])
         self.marks = self._socket(zmq.PUB, bind=self.at["MARKS"])
@@ -50,6 +50,9 @@ class Deliverer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def connect_router(self):
+        self.router = self._socket(zmq.PUSH, connect=self.at["INTAKE"])
 
     def _socket(self, kind, connect=None, bind=None):
         s = self.context.socket(kind)

@@ -1,4 +1,4 @@
-#include "services/emitter/peers.h"
+#include "common/service/peers.h"
 #include "common/base/cleanup.h"
 #include "common/base/mem.h"
 #include "common/base/result.h"
@@ -10,8 +10,10 @@ struct peers_t {
     zsock_t *events; /* the monitor's other end */
     peers_fn *changed;
     void *owner;
-    char **endpoints; /* that are connected */
+    char **endpoints; /* that are connected; of a socket that connects */
     int n;
+    int accepted; /* connections that are open; of a socket that is bound */
+    int shaken;   /* of them, at most: whose handshake is done */
 };
 
 static int find(const peers_t *peers, const char *endpoint)
@@ -29,7 +31,8 @@ static void add(peers_t *peers, const char *endpoint)
     peers->endpoints =
         mem_realloc(peers->endpoints, (size_t)(peers->n + 1) * sizeof *peers->endpoints);
     peers->endpoints[peers->n++] = mem_strdup(endpoint);
-    peers->changed(peers->owner, peers, endpoint, true);
+    if (peers->changed)
+        peers->changed(peers->owner, peers, endpoint, true);
 }
 
 /* Also told of a connection whose handshake never came to an end. */
@@ -40,7 +43,22 @@ static void remove_endpoint(peers_t *peers, const char *endpoint)
         return;
     free(peers->endpoints[i]);
     peers->endpoints[i] = peers->endpoints[--peers->n];
-    peers->changed(peers->owner, peers, endpoint, false);
+    if (peers->changed)
+        peers->changed(peers->owner, peers, endpoint, false);
+}
+
+/* Nothing tells which connection of a bound socket had its handshake: events name its own endpoint.
+ */
+static void count(peers_t *peers, uint16_t event)
+{
+    if (event == ZMQ_EVENT_ACCEPTED)
+        peers->accepted++;
+    else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+        peers->shaken++;
+    else if (event == ZMQ_EVENT_DISCONNECTED)
+        peers->accepted--;
+    if (peers->shaken > peers->accepted)
+        peers->shaken = peers->accepted;
 }
 
 /* Two frames: event (16 bits) and value (32 bits); the endpoint. */
@@ -51,7 +69,9 @@ static void take_event(peers_t *peers, zmsg_t *msg)
     AUTO_FREE char *endpoint = zmsg_popstr(msg);
     if (head && endpoint && zframe_size(head) >= sizeof event) {
         memcpy(&event, zframe_data(head), sizeof event);
-        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+        if (event == ZMQ_EVENT_ACCEPTED || peers->accepted > 0) /* it is bound */
+            count(peers, event);
+        else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             add(peers, endpoint);
         else if (event == ZMQ_EVENT_DISCONNECTED)
             remove_endpoint(peers, endpoint);
@@ -97,5 +117,5 @@ void peers_destroy(peers_t **peers_p)
 
 int peers_connected(const peers_t *peers)
 {
-    return peers->n;
+    return peers->n + peers->shaken;
 }
