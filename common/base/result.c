@@ -1,5 +1,6 @@
 #include "common/base/result.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +22,22 @@ const char *result_str(result_t result)
     if ((size_t)result >= sizeof names / sizeof *names)
         return "unknown";
     return names[result];
+}
+
+result_t result_of_errno(int system_errno)
+{
+    switch (system_errno) {
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS:
+    case EACCES:
+    case EPERM:
+    case EMFILE:
+    case ENFILE:
+        return RESULT_FULL;
+    default:
+        return RESULT_IO;
+    }
 }
 
 result_t fault_set(fault_t *fault, result_t result, const char *format, ...)

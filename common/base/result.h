@@ -14,7 +14,8 @@ typedef enum {
     RESULT_EXISTS,    /* it is there already */
     RESULT_INVALID,   /* bad input from a peer, a file or a flag; the fault says where and why */
     RESULT_TOO_LARGE, /* a limit was passed */
-    RESULT_FULL,      /* disk full (ENOSPC, EDQUOT, SQLITE_FULL): wait and try the same again */
+    RESULT_FULL,      /* nothing can be written now, or not opened: disk full, read-only, not
+                         permitted, no descriptor left: wait and try the same again */
     RESULT_IO,        /* EIO, failed fsync, corrupt file: stop the process, recover from disk */
     RESULT_LOCKED,    /* another process owns it; the fault says who */
     RESULT_VERSION,   /* written by a newer version than this one */
@@ -31,6 +32,10 @@ typedef struct {
 
 /* "not_found", "full", ... */
 const char *result_str(result_t result);
+
+/* RESULT_FULL for what passes without a loss (ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EMFILE,
+ * ENFILE), else RESULT_IO. Not for a failed fsync, which is always RESULT_IO. */
+result_t result_of_errno(int system_errno);
 
 /* Writes the message (fault may be NULL) and returns result, so that a failure is one line. */
 result_t fault_set(fault_t *fault, result_t result, const char *format, ...) PRINTF_LIKE(3, 4);

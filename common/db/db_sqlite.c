@@ -18,18 +18,13 @@ enum {
     WAL_KEPT_BYTES = 16 * 1024 * 1024, /* a WAL that once grew is cut back to this */
 };
 
-static bool is_disk_full(int system_errno)
-{
-    return system_errno == ENOSPC || system_errno == EDQUOT;
-}
-
 /* A failed fsync is never "full", whatever errno it gave: what it should have written may be lost
  * although the next one succeeds. */
 static result_t io_result(int code, int system_errno)
 {
     if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
         return RESULT_IO;
-    return is_disk_full(system_errno) ? RESULT_FULL : RESULT_IO;
+    return result_of_errno(system_errno);
 }
 
 static result_t result_of(int code, int system_errno)
@@ -90,8 +85,7 @@ static result_t make_file(const char *path, fault_t *fault)
             (void)chmod(path, 0600); /* not ours to change: then the owner decided */
         return RESULT_OK;
     }
-    result_t r = is_disk_full(errno) ? RESULT_FULL : RESULT_IO;
-    return fault_set(fault, r, "cannot make %s: %s", path, strerror(errno));
+    return fault_set(fault, result_of_errno(errno), "cannot make %s: %s", path, strerror(errno));
 }
 
 static int64_t file_bytes(const char *path, const char *suffix)
@@ -156,6 +150,12 @@ void db_set_busy_timeout(db_t *db, int64_t timeout_ms)
     sqlite3_busy_timeout(db->handle, (int)timeout_ms);
 }
 
+static result_t fail_read_only(db_t *db)
+{
+    snprintf(db->error, sizeof db->error, "it is read-only here");
+    return RESULT_FULL;
+}
+
 static result_t configure(db_t *db)
 {
     sqlite3_extended_result_codes(db->handle, 1);
@@ -167,6 +167,9 @@ static result_t configure(db_t *db)
         return db_failed(db, code);
     sqlite3_wal_hook(db->handle, on_wal, db);
     result_t r = pragma_int(db, "PRAGMA page_size", &db->page_bytes);
+    /* sqlite opens for reading what it may not write, and such a handle never writes again */
+    if (r == RESULT_OK && db->mode == DB_WRITE && sqlite3_db_readonly(db->handle, "main"))
+        return fail_read_only(db);
     if (r == RESULT_OK) /* what a killed process left */
         db->wal_frames = file_bytes(db->path, "-wal") / db->page_bytes;
     return r;

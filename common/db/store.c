@@ -23,8 +23,7 @@ struct store_t {
 
 static result_t errno_fault(fault_t *fault, const char *what, const char *path)
 {
-    bool full = errno == ENOSPC || errno == EDQUOT;
-    return fault_set(fault, full ? RESULT_FULL : RESULT_IO, "cannot %s %s: %s", what, path,
+    return fault_set(fault, result_of_errno(errno), "cannot %s %s: %s", what, path,
                      strerror(errno));
 }
 
@@ -34,8 +33,11 @@ static result_t sync_parent(const char *dir, fault_t *fault)
     char parent[PATH_MAX];
     snprintf(parent, sizeof parent, "%s/..", dir);
     AUTO_FD fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) /* EINVAL: it cannot sync folders */
-        return errno_fault(fault, "write the folder above", dir);
+    if (fd < 0)
+        return errno_fault(fault, "open the folder above", dir);
+    if (fsync(fd) != 0 && errno != EINVAL) /* EINVAL: it cannot sync folders */
+        return fault_set(fault, RESULT_IO, "cannot write the folder above %s: %s", dir,
+                         strerror(errno));
     return RESULT_OK;
 }
 

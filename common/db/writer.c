@@ -21,7 +21,7 @@ typedef struct {
     bool full;
     bool committed;
     result_t failed; /* RESULT_OK: has not */
-    char text[256];
+    fault_t why;     /* of full and failed */
 } news_t;
 
 struct writer_t {
@@ -61,11 +61,12 @@ static void wake_loop(writer_t *writer)
     ENSURE(size == sizeof one || errno == EAGAIN);
 }
 
-static void tell_full(writer_t *writer, bool full)
+static void tell_full(writer_t *writer, const fault_t *why)
 {
     pthread_mutex_lock(&writer->mutex);
-    if (writer->news.full != full) {
-        writer->news.full = full;
+    if (!writer->news.full) {
+        writer->news.full = true;
+        writer->news.why = *why;
         wake_loop(writer);
     }
     pthread_mutex_unlock(&writer->mutex);
@@ -80,27 +81,36 @@ static void tell_committed(writer_t *writer)
     pthread_mutex_unlock(&writer->mutex);
 }
 
-static void tell_failed(writer_t *writer, result_t result)
+static void tell_failed(writer_t *writer, result_t result, const fault_t *why)
 {
     pthread_mutex_lock(&writer->mutex);
     writer->news.failed = result;
-    snprintf(writer->news.text, sizeof writer->news.text, "%s", db_error(writer->db));
+    writer->news.why = *why;
     wake_loop(writer);
     pthread_mutex_unlock(&writer->mutex);
 }
 
-/* One transaction. */
-static result_t write_batch(writer_t *writer, void *batch)
+/* What the db says, if nobody said anything before. */
+static result_t db_fault(const writer_t *writer, result_t r, fault_t *fault)
 {
+    return *fault->text ? r : fault_set(fault, r, "%s", db_error(writer->db));
+}
+
+/* One transaction. */
+static result_t write_batch(writer_t *writer, void *batch, fault_t *fault)
+{
+    *fault->text = '\0';
     result_t r = db_begin(writer->db);
     if (r == RESULT_OK)
-        r = writer->calls.apply(writer->owner, writer->db, batch);
+        r = writer->calls.apply(writer->owner, writer->db, batch, fault);
     if (r == RESULT_OK) {
         CRASH_POINT("writer.before_commit");
         r = db_commit(writer->db);
     }
-    if (r != RESULT_OK)
-        db_rollback(writer->db);
+    if (r == RESULT_OK)
+        return r;
+    db_fault(writer, r, fault);
+    db_rollback(writer->db);
     return r;
 }
 
@@ -120,16 +130,17 @@ static bool sleep_or_stop(writer_t *writer, int64_t ms)
 /* Writes the batch, however long the disk is full. False: nothing is ever written again. */
 static bool commit_batch(writer_t *writer, void *batch)
 {
-    result_t r = write_batch(writer, batch);
+    fault_t why;
+    result_t r = write_batch(writer, batch, &why);
     while (r == RESULT_FULL || r == RESULT_AGAIN) {
         if (r == RESULT_FULL)
-            tell_full(writer, true);
+            tell_full(writer, &why);
         if (sleep_or_stop(writer, FULL_RETRY_MS))
             return false;
-        r = write_batch(writer, batch);
+        r = write_batch(writer, batch, &why);
     }
     if (r != RESULT_OK) {
-        tell_failed(writer, r);
+        tell_failed(writer, r, &why);
         return false;
     }
     CRASH_POINT("writer.committed");
@@ -185,7 +196,9 @@ static void *run(void *self)
             continue;
         result_t r = tidy(writer, &more);
         if (r != RESULT_OK) {
-            tell_failed(writer, r);
+            fault_t why = {""};
+            db_fault(writer, r, &why);
+            tell_failed(writer, r, &why);
             break;
         }
         if (next == NEXT_IDLE)
@@ -204,7 +217,7 @@ static void dispatch(writer_t *writer)
 
     if (news.full != writer->told_full) {
         writer->told_full = news.full;
-        writer->calls.on_full(writer->owner, news.full);
+        writer->calls.on_full(writer->owner, news.full ? news.why.text : NULL);
     }
     if (news.committed) {
         void *batch = writer->batch;
@@ -213,7 +226,7 @@ static void dispatch(writer_t *writer)
     }
     if (news.failed != RESULT_OK && !writer->told_failed) {
         writer->told_failed = true;
-        writer->calls.on_failed(writer->owner, news.failed, news.text);
+        writer->calls.on_failed(writer->owner, news.failed, news.why.text);
     }
 }
 

@@ -6,11 +6,12 @@
  *     on input:  add to self->next; if (writer_idle (w)) writer_submit (w, TAKE (self->next));
  *     done:      answer what was committed, destroy the batch, submit the next one if there is one
  *
- * A full disk is waited out on the thread: the same batch is tried again each second, and on_full
- * tells the loop when that begins and ends. So is a store that another connection keeps busy, but
- * silently. Any other failure ends in on_failed, after which nothing is ever committed: the owner
- * stops the process. Checkpoints happen on the thread too, after a commit was told (WAL over 4 MiB)
- * or when it has been idle for a second; then it also gives room of deleted rows back. */
+ * RESULT_FULL (a full or read-only disk) is waited out on the thread: the same batch is tried again
+ * each second, and on_full tells the loop when that begins and ends. So is a store that another
+ * connection keeps busy, but silently. Any other failure ends in on_failed, after which nothing is
+ * ever committed: the owner stops the process. Checkpoints happen on the thread too, after a commit
+ * was told (WAL over 4 MiB) or when it has been idle for a second; then it also gives room of
+ * deleted rows back. */
 #ifndef PROVISOR_WRITER_H
 #define PROVISOR_WRITER_H
 
@@ -20,12 +21,13 @@
 
 typedef struct {
     /* On the writer's thread, inside a transaction: writes the batch. It is called again with the
-     * same batch after a rollback, so it must not change what it reads. RESULT_OK commits. */
-    result_t (*apply)(void *owner, db_t *db, void *batch);
+     * same batch after a rollback, so it must not change what it reads. RESULT_OK commits. A fault
+     * that it leaves empty is the db's. */
+    result_t (*apply)(void *owner, db_t *db, void *batch, fault_t *fault);
     /* On the loop's thread, after the commit. The batch is the owner's again. */
     void (*done)(void *owner, void *batch);
-    /* On the loop's thread: the disk is full (true), is not any more (false). */
-    void (*on_full)(void *owner, bool full);
+    /* On the loop's thread: nothing can be written for now, and why; NULL: it can again. */
+    void (*on_full)(void *owner, const char *why);
     /* On the loop's thread: RESULT_IO or worse; text says what. */
     void (*on_failed)(void *owner, result_t result, const char *text);
 } writer_calls_t;

@@ -6,9 +6,9 @@
  * question drain: drain () is called once, then drained () is asked each 20 ms until true or
  * provisor.stop_deadline, then destroy (), exit 0; a second signal ends it at once when it comes at
  * least 300 ms after the first (a dying supervisor sends several). SIGHUP reloads.
- * Exit codes: 0 stopped in order; 64 usage; 78 configuration; 75 store or port in use, disk full;
- * 70 stopped by a failure while running (service_fail), without destroy (): recovery from disk is
- * the tested path.
+ * Exit codes: 0 stopped in order; 64 usage; 78 configuration; 75 store or port in use, disk full or
+ * read-only; 70 stopped by a failure while running (service_fail), without destroy (): recovery
+ * from disk is the tested path.
  *
  * Signals are read from a descriptor on the loop: SIGTERM, SIGINT and SIGHUP are blocked in every
  * thread and SIGPIPE is ignored, so who starts a child process resets them in it. */

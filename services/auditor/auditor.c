@@ -59,17 +59,16 @@ static void on_committed(void *self, const commit_t *commit)
         collector_resume(auditor->collector);
 }
 
-static void on_full(void *self, bool full)
+static void on_full(void *self, const char *why)
 {
     auditor_t *auditor = self;
-    if (full)
-        log_line(service_log(auditor->service), LEVEL_WARN,
-                 "event=disk_full store=%s next=\"tried again each second, stages keep their "
-                 "records\"",
-                 auditor->dir);
+    if (why)
+        log_line(service_log(auditor->service), LEVEL_ERROR,
+                 "event=store_unwritable store=history error=\"%s\" next=\"tried each second; "
+                 "stages keep their records\"",
+                 why);
     else
-        log_line(service_log(auditor->service), LEVEL_INFO, "event=disk_has_room store=%s",
-                 auditor->dir);
+        log_line(service_log(auditor->service), LEVEL_INFO, "event=store_writable store=history");
     collector_resume(auditor->collector);
 }
 
@@ -369,8 +368,9 @@ static bool ready(void *self, char *ret_why, size_t size)
     static const char *const kinds[] = {"emitter", "router", "deliverer"};
     auditor_t *auditor = self;
     int64_t since_ms = clk_mono_ms() - HEARD_MS;
-    if (history_full(auditor->history)) {
-        snprintf(ret_why, size, "the disk is full: history cannot be written");
+    const char *full = history_full(auditor->history);
+    if (full) {
+        snprintf(ret_why, size, "history cannot be written: %s", full);
         return false;
     }
     size_t missing = 0, used = 0;

@@ -11,6 +11,8 @@
 /* A boot that was silent for longer does not come back. */
 static const int64_t boot_kept_ms = 7 * 86400000ll;
 
+enum { TURN_AGAIN_MS = 1000 };
+
 struct history_t {
     zloop_t *loop;
     history_settings_t settings;
@@ -27,6 +29,7 @@ struct history_t {
     commit_t *running; /* with the writer */
     bool turning;      /* the next commit waits for a new segment */
     bool full;
+    char full_why[160];
     int64_t committed_records; /* since the start */
     shelf_segment_t sealed;    /* the one before a fresh one; first_id 0: there is none */
 
@@ -42,43 +45,43 @@ struct history_t {
 
 /* An emitter says again that an event matched nothing when it was killed before it heard that
  * history knows. */
-static result_t is_known_unmatched(history_t *history, db_t *db, const record_t *record)
+static result_t is_known_unmatched(history_t *history, db_t *db, const record_t *record,
+                                   fault_t *fault)
 {
     int64_t id;
-    fault_t fault;
     if (!slice_is(record->topic, "event.unmatched") || !record->event_id.size)
         return RESULT_NOT_FOUND;
     result_t r = segment_find(db, record->event_id, "event.unmatched", &id);
     if (r != RESULT_NOT_FOUND)
         return r;
     return archive_find(history->archive, record->event_id, "event.unmatched",
-                        history->tail.span.first_id, &db, &id, &fault);
+                        history->tail.span.first_id, &db, &id, fault);
 }
 
-static result_t write_item(history_t *history, db_t *db, commit_item_t *item)
+static result_t write_item(history_t *history, db_t *db, commit_item_t *item, fault_t *fault)
 {
     item->entry.audit_id = item->entry.prev_id = 0;
     if (item->passes)
         return RESULT_OK;
-    result_t r = is_known_unmatched(history, db, &item->entry.record);
+    result_t r = is_known_unmatched(history, db, &item->entry.record, fault);
     if (r != RESULT_NOT_FOUND)
         return r;
     tail_give(&history->written, &item->entry);
     return segment_add(db, &item->entry, item->encoded);
 }
 
-static result_t apply(void *owner, db_t *db, void *batch)
+static result_t apply(void *owner, db_t *db, void *batch, fault_t *fault)
 {
     history_t *history = owner;
     commit_t *commit = batch;
     result_t r = RESULT_OK;
     history->written = history->tail;
     if (history->fresh) /* its name must outlive a power cut before anything is in it */
-        r = segment_sync_dir(history->dir);
+        r = segment_sync_dir(history->dir, fault);
     if (r == RESULT_OK && history->fresh)
         r = segment_save_marks(db, &history->carried);
     for (size_t i = 0; i < commit->n_items && r == RESULT_OK; i++)
-        r = write_item(history, db, &commit->items[i]);
+        r = write_item(history, db, &commit->items[i], fault);
     if (commit->handlers_seq)
         history->written.handlers_seq = commit->handlers_seq;
     if (r == RESULT_OK)
@@ -133,11 +136,12 @@ static void done(void *owner, void *batch)
     history_kick(history);
 }
 
-static void on_full(void *owner, bool full)
+static void on_full(void *owner, const char *why)
 {
     history_t *history = owner;
-    history->full = full;
-    history->calls.on_full(history->owner, full);
+    history->full = why != NULL;
+    snprintf(history->full_why, sizeof history->full_why, "%s", why ? why : "");
+    history->calls.on_full(history->owner, why);
 }
 
 static void on_failed(void *owner, result_t result, const char *text)
@@ -171,19 +175,23 @@ static bool is_segment_full(const history_t *history)
            (records > 0 && clk_wall_ms() - span->created_ms >= history->settings.segment_age_ms);
 }
 
-/* Gives the prepared file its name. A full disk: it is given up, and the live segment goes on until
- * there is room for another one. */
+/* Gives the prepared file its name. RESULT_FULL: it is given up, and the live segment goes on until
+ * there is room for another one. RESULT_AGAIN: it has its name, but can neither be opened nor given
+ * up, so nothing may be committed until one of the two succeeds. */
 static result_t open_next(history_t *history, db_t **ret_db, fault_t *fault)
 {
     char path[PATH_MAX];
     int64_t first_id = history->tail.next_id;
-    result_t r = segment_name(history->dir, first_id, fault);
-    CRASH_POINT("auditor.turning");
     segment_path(history->dir, first_id, path);
-    if (r == RESULT_OK)
-        r = db_open(path, DB_WRITE, ret_db, fault);
+    if (access(path, F_OK) != 0) {
+        result_t r = segment_name(history->dir, first_id, fault);
+        if (r != RESULT_OK)
+            return r;
+    }
+    CRASH_POINT("auditor.turning");
+    result_t r = db_open(path, DB_WRITE, ret_db, fault);
     if (r == RESULT_FULL && segment_remove(history->dir, first_id) != RESULT_OK)
-        r = RESULT_IO;
+        r = RESULT_AGAIN;
     return r;
 }
 
@@ -213,10 +221,18 @@ static int on_turn(zloop_t *loop, int timer, void *arg)
     fault_t fault = {""};
     db_t *db = NULL;
     result_t r = open_next(history, &db, &fault);
+    if (r == RESULT_AGAIN) {
+        zloop_timer(history->loop, TURN_AGAIN_MS, 1, on_turn, history);
+        if (!history->full)
+            on_full(history, fault.text);
+        return 0;
+    }
     if (r != RESULT_OK && r != RESULT_FULL) {
         on_failed(history, r, fault.text);
         return 0; /* nothing is committed any more */
     }
+    if (history->full)
+        on_full(history, NULL);
     if (r == RESULT_OK)
         turn_to(history, db);
     upkeep_used(history->upkeep);
@@ -263,8 +279,10 @@ static result_t open_live(history_t *history, const int64_t *ids, size_t *n, fau
             break;
         log_line(history->log, LEVEL_INFO, "event=unfinished_segment_removed first_id=%lld",
                  (long long)first_id);
-        if (segment_remove(history->dir, first_id) != RESULT_OK)
-            return fault_set(fault, RESULT_IO, "cannot remove an unfinished segment");
+        result_t removed = segment_remove(history->dir, first_id);
+        if (removed != RESULT_OK)
+            return fault_set(fault, removed, "cannot remove an unfinished segment: %s",
+                             strerror(errno));
     }
     return r;
 }
@@ -394,9 +412,9 @@ bool history_room(const history_t *history)
     return history->next->size_bytes < history->settings.room_bytes;
 }
 
-bool history_full(const history_t *history)
+const char *history_full(const history_t *history)
 {
-    return history->full;
+    return history->full ? history->full_why : NULL;
 }
 
 bool history_idle(const history_t *history)

@@ -29,8 +29,8 @@ typedef struct {
 typedef struct {
     /* Items have their ids; those with audit_id 0 are not in history. The marks are committed. */
     void (*on_committed)(void *owner, const commit_t *commit);
-    /* The disk is full (true), is not any more (false). */
-    void (*on_full)(void *owner, bool full);
+    /* Nothing can be written for now, and why; NULL: it can again. */
+    void (*on_full)(void *owner, const char *why);
     void (*on_failed)(void *owner, const char *text);
 } history_calls_t;
 
@@ -48,7 +48,7 @@ commit_t *history_next(history_t *history);
 void history_kick(history_t *history);
 /* False: so much waits that nothing more should be read. */
 bool history_room(const history_t *history);
-bool history_full(const history_t *history);
+const char *history_full(const history_t *history);
 /* Nothing waits and no commit runs. */
 bool history_idle(const history_t *history);
 /* Each second: age, retention, indexes. */

@@ -24,7 +24,7 @@ result_t segment_prepare(const char *dir, fault_t *fault) MUST_CHECK;
 /* Gives the prepared file its name. Not durable before segment_sync_dir. RESULT_NOT_FOUND: none is
  * prepared. */
 result_t segment_name(const char *dir, int64_t first_id, fault_t *fault) MUST_CHECK;
-result_t segment_sync_dir(const char *dir) MUST_CHECK;
+result_t segment_sync_dir(const char *dir, fault_t *fault) MUST_CHECK;
 /* First ids of the segments there are, rising, *ret_ids for free (). Removes what an earlier
  * process left unfinished: files beside no segment. */
 result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault) MUST_CHECK;

@@ -51,7 +51,7 @@ static result_t remove_one(const char *path, const char *beside)
 {
     char name[PATH_MAX + 16];
     snprintf(name, sizeof name, "%s%s", path, beside);
-    return unlink(name) == 0 || errno == ENOENT ? RESULT_OK : RESULT_IO;
+    return unlink(name) == 0 || errno == ENOENT ? RESULT_OK : result_of_errno(errno);
 }
 
 static result_t remove_besides(const char *path)
@@ -128,14 +128,17 @@ result_t segment_name(const char *dir, int64_t first_id, fault_t *fault)
     segment_path(dir, first_id, to);
     if (rename(from, to) == 0)
         return RESULT_OK;
-    return fault_set(fault, errno == ENOENT ? RESULT_NOT_FOUND : RESULT_IO,
+    return fault_set(fault, errno == ENOENT ? RESULT_NOT_FOUND : result_of_errno(errno),
                      "cannot rename %s to %s: %s", from, to, strerror(errno));
 }
 
-result_t segment_sync_dir(const char *dir)
+result_t segment_sync_dir(const char *dir, fault_t *fault)
 {
     AUTO_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd >= 0 && fsync(fd) == 0 ? RESULT_OK : RESULT_IO;
+    if (fd >= 0 && fsync(fd) == 0)
+        return RESULT_OK;
+    result_t r = fd < 0 ? result_of_errno(errno) : RESULT_IO;
+    return fault_set(fault, r, "cannot sync %s: %s", dir, strerror(errno));
 }
 
 /* segment-<20 digits>.db; ret_rest is what follows. */
@@ -167,7 +170,7 @@ result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t
 {
     DIR *folder = opendir(dir);
     if (!folder)
-        return fault_set(fault, RESULT_IO, "cannot read %s: %s", dir, strerror(errno));
+        return fault_set(fault, result_of_errno(errno), "cannot read %s: %s", dir, strerror(errno));
     int64_t *ids = NULL, first_id;
     size_t n = 0;
     const char *rest;

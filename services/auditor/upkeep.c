@@ -23,9 +23,10 @@ struct upkeep_t {
     void (*on_failed)(void *owner, const char *text);
     void *owner;
     worker_t *worker;
-    bool busy;     /* a step is with the worker */
-    bool prepared; /* segment-next.new is there */
-    bool waits;    /* the disk is full: nothing more until the next tick */
+    bool busy;                /* a step is with the worker */
+    bool prepared;            /* segment-next.new is there */
+    bool waits;               /* nothing can be written: nothing more until the next tick */
+    shelf_segment_t removing; /* not on the shelf any more; first_id 0: none */
     retention_t retention;
     int64_t wall_ms; /* of the last tick */
 };
@@ -95,9 +96,11 @@ static void finish(upkeep_t *upkeep, step_t *step)
         finish_index(upkeep, step);
     if (step->work == PREPARE && step->result == RESULT_OK)
         upkeep->prepared = true;
-    if (step->work == REMOVE && step->result == RESULT_OK)
+    if (step->work == REMOVE && step->result == RESULT_OK) {
+        upkeep->removing = (shelf_segment_t){0};
         log_line(upkeep->log, LEVEL_INFO, "event=segment_removed first_id=%lld",
                  (long long)step->segment.span.first_id);
+    }
     if (step->result == RESULT_OK)
         return;
     upkeep->waits = true; /* full or busy: later */
@@ -133,11 +136,16 @@ static void start(upkeep_t *upkeep, work_t work, const shelf_segment_t *segment)
 
 static bool remove_oldest(upkeep_t *upkeep, const shelf_segment_t *segments, size_t n)
 {
+    if (upkeep->removing.span.first_id) {
+        start(upkeep, REMOVE, &upkeep->removing);
+        return true;
+    }
     int64_t live_bytes = n ? segment_bytes(upkeep->dir, segments[n - 1].span.first_id) : 0;
     if (retention_choose(&upkeep->retention, segments, n, live_bytes, upkeep->wall_ms) == 0)
         return false;
     shelf_remove_first(upkeep->shelf);
-    start(upkeep, REMOVE, &segments[0]);
+    upkeep->removing = segments[0];
+    start(upkeep, REMOVE, &upkeep->removing);
     return true;
 }
 

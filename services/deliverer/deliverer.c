@@ -338,10 +338,12 @@ static bool deliverer_ready(void *self, char *ret_why, size_t size)
     const deliverer_t *d = self;
     const char *stopped = intake_stopped(d->intake);
     const char *why = NULL;
+    if (d->full) {
+        snprintf(ret_why, size, "the queue cannot be written: %s", d->full_why);
+        return false;
+    }
     if (!d->open)
         why = "the queue has not been written yet";
-    else if (d->full)
-        why = "the disk of the queue is full";
     else if (d->told_unreadable)
         why = "the queue cannot be read";
     else if (!roster_readable(d->roster))

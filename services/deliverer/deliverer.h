@@ -84,10 +84,11 @@ typedef struct {
     int64_t committed_seq; /* every event up to it is in the store or gone */
     int64_t pending;       /* deliveries not final */
     bool open;             /* the first commit succeeded: the store can be written */
-    bool full;             /* the store's disk is full: nothing new starts */
-    bool unreadable;       /* it cannot be read just now: nothing starts until the next poll */
+    bool full;             /* the store cannot be written for now: nothing new starts */
+    char full_why[160];
+    bool unreadable; /* it cannot be read just now: nothing starts until the next poll */
     bool told_unreadable;
-    bool failed;           /* the process stops */
+    bool failed; /* the process stops */
     bool draining;
     bool emptying; /* takes nothing new into custody until it is restarted */
 } deliverer_t;

@@ -5,8 +5,9 @@
 #include "services/deliverer/intake.h"
 #include "services/deliverer/refill.h"
 
-static result_t on_apply(void *owner, db_t *db, void *batch)
+static result_t on_apply(void *owner, db_t *db, void *batch, fault_t *fault)
 {
+    (void)fault;
     (void)owner;
     return commit_apply(batch, db);
 }
@@ -55,15 +56,18 @@ static void on_done(void *owner, void *batch)
     deliverer_turn(d);
 }
 
-static void on_full(void *owner, bool full)
+static void on_full(void *owner, const char *why)
 {
     deliverer_t *d = owner;
-    d->full = full;
-    if (full)
+    d->full = why != NULL;
+    snprintf(d->full_why, sizeof d->full_why, "%s", why ? why : "");
+    if (why)
         log_line(d->log, LEVEL_ERROR,
-                 "event=store_full store=queue next=\"nothing new starts; tried each second\"");
+                 "event=store_unwritable store=queue error=\"%s\" next=\"nothing new starts; tried "
+                 "each second\"",
+                 why);
     else
-        log_line(d->log, LEVEL_INFO, "event=store_has_room store=queue");
+        log_line(d->log, LEVEL_INFO, "event=store_writable store=queue");
     deliverer_turn(d);
 }
 

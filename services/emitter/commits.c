@@ -88,8 +88,9 @@ static void add_outgoing(emitter_t *self, const commit_t *commit)
     }
 }
 
-static result_t apply(void *owner, db_t *db, void *batch)
+static result_t apply(void *owner, db_t *db, void *batch, fault_t *fault)
 {
+    (void)fault;
     emitter_t *self = owner;
     return journal_apply(self->journal, db, batch);
 }
@@ -112,15 +113,20 @@ static void done(void *owner, void *batch)
     emitter_turn(self);
 }
 
-static void on_full(void *owner, bool full)
+static void on_full(void *owner, const char *why)
 {
     emitter_t *self = owner;
-    self->disk_full = full;
+    self->disk_full = why != NULL;
+    snprintf(self->disk_why, sizeof self->disk_why, "%s", why ? why : "");
     self->disk_checked_ms = 0;
     inputs_check_disk(self);
-    log_line(service_log(self->service), full ? LEVEL_WARN : LEVEL_INFO,
-             "event=%s store=journal next=\"%s\"", full ? "disk_full" : "disk_writable",
-             full ? "tries the same commit each second" : "goes on");
+    if (why)
+        log_line(service_log(self->service), LEVEL_ERROR,
+                 "event=store_unwritable store=journal error=\"%s\" next=\"answers busy; the same "
+                 "commit is tried each second\"",
+                 why);
+    else
+        log_line(service_log(self->service), LEVEL_INFO, "event=store_writable store=journal");
     emitter_turn(self);
 }
 

@@ -267,8 +267,11 @@ static bool ready(void *arg, char *ret_why, size_t size)
 {
     emitter_t *self = arg;
     inputs_check_disk(self);
-    const char *why = self->disk_full     ? "disk full"
-                      : self->gate.closed ? "less disk space than disk.min_free"
+    if (self->disk_full) {
+        snprintf(ret_why, size, "the journal cannot be written: %s", self->disk_why);
+        return false;
+    }
+    const char *why = self->gate.closed ? "less disk space than disk.min_free"
                       : peers_connected(self->router_peers) == 0    ? "no router connected"
                       : peers_connected(self->deliverer_peers) == 0 ? "no deliverer connected"
                       : !audit_alive(self->audit)                   ? "no auditor is heard"

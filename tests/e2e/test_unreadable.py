@@ -1,46 +1,23 @@
 """A queue that cannot be read for a while: nothing is lost, nothing ends, it goes on by itself."""
 
-import json
-import pathlib
-import subprocess
 import threading
 
 import pytest
 
-from provisor import SLOW, event, wait_until
+from provisor import event, wait_until
+from shims import Shim
 
-SHIM_C = pathlib.Path(__file__).parents[1] / "support" / "unreadable.c"
 OBJECTS, EACH = 20, 12  # per object more than a lane keeps in memory
 
 
-class Reads:
-    """Of the deliverer's queue: fail and work."""
-
-    def __init__(self, folder):
-        self.switch, self.shim = folder / "unreadable", folder / "unreadable.so"
-        subprocess.run(["gcc", "-std=gnu11", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", SHIM_C,
-                        "-o", self.shim, "-lsqlite3"], check=True)
-
-    def env(self):
-        return {"LD_PRELOAD": str(self.shim), "PROVISOR_UNREADABLE": str(self.switch)}
-
-    def fail(self):
-        self.switch.touch()
-
-    def work(self):
-        self.switch.unlink()
-
-
 @pytest.fixture
-def reads(tmp_path):
-    if SLOW > 1:
-        pytest.skip("a sanitizer must be loaded first")
-    return Reads(tmp_path)
+def unreadable(tmp_path):
+    return Shim("unreadable", tmp_path, "-lsqlite3")
 
 
-def start(make_pipeline, reads, **env):
+def start(make_pipeline, unreadable, **env):
     pipeline = make_pipeline(start=False, deliverers=1, env=env)
-    pipeline["deliverer"].env.update(reads.env())
+    pipeline["deliverer"].env.update(unreadable.env())
     return pipeline.start()
 
 
@@ -52,21 +29,21 @@ def said(pipeline, text):
     return text in pipeline["deliverer"].log_text()
 
 
-def test_what_waits_on_disk_is_delivered_when_it_can_be_read_again(make_pipeline, handler, reads):
+def test_what_waits_on_disk_is_delivered_when_it_can_be_read_again(make_pipeline, handler, unreadable):
     """Lanes that want more, events that memory does not hold: both are asked for again."""
-    pipeline = start(make_pipeline, reads, PROVISOR_DELIVERER_BODY_CACHE="1")
+    pipeline = start(make_pipeline, unreadable, PROVISOR_DELIVERER_BODY_CACHE="1")
     answering = threading.Event()
     h = handler(lambda request: 200 if answering.wait(30) else 503)
     pipeline.add_handler(h.url, "--window", "4")
     with pipeline.core() as core:
         core.accept([event(object_id=n % OBJECTS, data={"n": n // OBJECTS}) for n in range(OBJECTS * EACH)])
     wait_until(lambda: stats(pipeline)["pending"] == OBJECTS * EACH, what="custody")
-    reads.fail()
+    unreadable.on()
     answering.set()
     wait_until(lambda: said(pipeline, "event=store_unreadable"), what="a log line")
     ping = pipeline["deliverer"].control("ping")
     assert not ping["ready"] and "cannot be read" in ping["why"]
-    reads.work()
+    unreadable.off()
     wait_until(lambda: stats(pipeline)["pending"] == 0, what="all delivered")
     wait_until(pipeline["deliverer"].ready, what="ready")
     assert said(pipeline, "event=store_readable") and said(pipeline, "next=\"nothing new starts")
@@ -77,17 +54,17 @@ def test_what_waits_on_disk_is_delivered_when_it_can_be_read_again(make_pipeline
     assert seen == {n: list(range(EACH)) for n in range(OBJECTS)}, "in order, once"
 
 
-def test_a_cancellation_goes_on_when_rows_can_be_read_again(make_pipeline, handler, reads):
-    pipeline = start(make_pipeline, reads)
+def test_a_cancellation_goes_on_when_rows_can_be_read_again(make_pipeline, handler, unreadable):
+    pipeline = start(make_pipeline, unreadable)
     h = handler(lambda request: 503)
     handler_id = pipeline.add_handler(h.url, "--retry", "1h,1h")
     deliverer = pipeline["deliverer"]
     with pipeline.core() as core:
         core.accept([event(object_id=n % OBJECTS) for n in range(OBJECTS * EACH)])
     wait_until(lambda: stats(pipeline)["events"] == OBJECTS * EACH, what="custody")
-    reads.fail()
+    unreadable.on()
     assert deliverer.control("cancel", handler_id=handler_id)["ok"]
     wait_until(lambda: said(pipeline, "event=store_unreadable"), what="a log line")
-    reads.work()
+    unreadable.off()
     wait_until(lambda: stats(pipeline)["pending"] == 0, what="all cancelled")
     assert stats(pipeline)["cancelled"] == OBJECTS * EACH

@@ -43,9 +43,9 @@ static inline void world_on_committed(void *self, const commit_t *commit)
     }
 }
 
-static inline void world_on_full(void *self, bool full)
+static inline void world_on_full(void *self, const char *why)
 {
-    ((history_world_t *)self)->full = full;
+    ((history_world_t *)self)->full = why != NULL;
 }
 
 static inline void world_on_failed(void *self, const char *text)

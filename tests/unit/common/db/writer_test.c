@@ -71,8 +71,9 @@ static int64_t rows(bed_t *bed)
     return n;
 }
 
-static result_t apply(void *owner, db_t *db, void *argument)
+static result_t apply(void *owner, db_t *db, void *argument, fault_t *fault)
 {
+    (void)fault;
     static const char zeros[65536];
     bed_t *bed = owner;
     const batch_t *batch = argument;
@@ -117,11 +118,11 @@ static void on_done(void *owner, void *batch)
     }
 }
 
-static void on_full(void *owner, bool full)
+static void on_full(void *owner, const char *why)
 {
     bed_t *bed = owner;
-    tell(bed, full ? 'F' : 'f');
-    if (full && folder_file_size(&bed->folder, "filler") > 0)
+    tell(bed, why ? 'F' : 'f');
+    if (why && folder_file_size(&bed->folder, "filler") > 0)
         folder_make_room(&bed->folder);
 }
 

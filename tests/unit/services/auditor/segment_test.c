@@ -224,8 +224,8 @@ static void preparing_again_begins_anew(void **state)
     assert_int_equal(folder_file_size(folder, "segment-next.new-wal"), -1);
     assert_int_equal(folder_file_mode(folder, "segment-00000000000000000005.db"), 0600);
     assert_int_equal(segment_name(folder->path, 6, &fault), RESULT_NOT_FOUND);
-    assert_int_equal(segment_sync_dir(folder->path), RESULT_OK);
-    assert_int_equal(segment_sync_dir("/nowhere"), RESULT_IO);
+    assert_int_equal(segment_sync_dir(folder->path, NULL), RESULT_OK);
+    assert_int_equal(segment_sync_dir("/nowhere", NULL), RESULT_IO);
 }
 
 static void a_newer_one_is_refused(void **state)
