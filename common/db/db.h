@@ -78,6 +78,14 @@ int64_t db_wal_bytes(const db_t *db);
 result_t db_free_bytes(db_t *db, int64_t *ret_bytes) MUST_CHECK;
 /* Gives at most max_bytes of that room back to the file system, in a transaction of its own. */
 result_t db_shrink(db_t *db, int64_t max_bytes) MUST_CHECK;
+/* Copies what is committed now (one state) into a new file, mode 0600, while others go on writing;
+ * it is durable, but for its name in the folder, when that returns RESULT_OK. on_copied is called
+ * now and then; false: stop, RESULT_AGAIN. RESULT_EXISTS: there is a file. What a failure leaves is
+ * the caller's to remove. from: a DB_READ connection without a transaction; while it runs the WAL
+ * of the file keeps what others commit. */
+typedef bool(db_on_copied)(void *owner, int64_t done_bytes, int64_t total_bytes);
+result_t db_copy(db_t *from, const char *path, db_on_copied *on_copied, void *owner,
+                 fault_t *fault) MUST_CHECK;
 /* Text of the last failure on this connection, for logs. */
 const char *db_error(const db_t *db);
 /* Bytes of file, WAL and shared memory index together. */
