@@ -33,7 +33,8 @@ struct service_t {
     log_t log;
     zloop_t *loop;
     control_t *control;
-    void *self; /* the service's own, from spec->create */
+    backup_t *backup; /* NULL: owns nothing durable */
+    void *self;       /* the service's own, from spec->create */
     int64_t boot;
     char node[64];
     int signal_fd;
@@ -252,6 +253,22 @@ static result_t answer_drain(void *arg, const json_tree_t *question, json_writer
     return RESULT_OK;
 }
 
+static result_t answer_backup(void *arg, const json_tree_t *question, json_writer_t *w,
+                              fault_t *fault)
+{
+    (void)w;
+    return backup_start(((service_t *)arg)->backup, question, fault);
+}
+
+static result_t answer_backup_status(void *arg, const json_tree_t *question, json_writer_t *w,
+                                     fault_t *fault)
+{
+    (void)question;
+    (void)fault;
+    backup_status(((service_t *)arg)->backup, w);
+    return RESULT_OK;
+}
+
 static const service_op_t own_ops[] = {
     {"ping", answer_ping},
     {"stats", answer_stats},
@@ -259,11 +276,21 @@ static const service_op_t own_ops[] = {
     {NULL, NULL},
 };
 
+static const service_op_t backup_ops[] = {
+    {"backup", answer_backup},
+    {"backup_status", answer_backup_status},
+    {NULL, NULL},
+};
+
 static void answer(void *arg, slice_t question, buf_t *ret_answer)
 {
     service_t *service = arg;
-    const ops_table_t tables[] = {{own_ops, service}, {service->spec->ops, service->self}};
-    ops_answer(service->spec->name, tables, 2, question, ret_answer);
+    const ops_table_t tables[] = {
+        {own_ops, service},
+        {service->backup ? backup_ops : NULL, service},
+        {service->spec->ops, service->self},
+    };
+    ops_answer(service->spec->name, tables, sizeof tables / sizeof *tables, question, ret_answer);
 }
 
 static result_t open_control(service_t *service, fault_t *fault)
@@ -342,12 +369,17 @@ static result_t start(service_t *service, fault_t *fault)
     zmq_pollitem_t item = {.fd = service->signal_fd, .events = ZMQ_POLLIN};
     zloop_poller(service->loop, &item, on_signal, service);
     result_t r = service->spec->create(service, &service->self, fault);
+    if (r == RESULT_OK && service->spec->backup)
+        service->backup =
+            backup_new(service->spec->backup, service->self, config_data(service->config),
+                       config_int(service->config, "disk", "min_free"));
     return r == RESULT_OK ? open_control(service, fault) : r;
 }
 
 static void stop(service_t *service)
 {
     control_destroy(&service->control);
+    backup_destroy(&service->backup);
     if (service->self)
         service->spec->destroy(&service->self);
     zloop_destroy(&service->loop);

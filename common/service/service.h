@@ -19,6 +19,7 @@
 
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/service/backup.h"
 #include "common/service/config.h"
 
 typedef struct service_t service_t;
@@ -48,7 +49,8 @@ typedef struct {
     /* True when it can do its work now; otherwise ret_why (at least 128 bytes) says what is
      * missing. NULL: always. */
     bool (*ready)(void *self, char *ret_why, size_t size);
-    const service_op_t *ops; /* beyond ping, stats, drain; ends with {NULL} */
+    const service_op_t *ops;     /* beyond ping, stats, drain, backup; ends with {NULL} */
+    const backup_part_t *backup; /* the stores it owns; NULL: none. Ends with {NULL} */
     /* Settings that only this service understands, for --check and before create (). May be NULL.
      * config_source () says where a value stands. */
     result_t (*check)(const config_t *config, fault_t *fault);

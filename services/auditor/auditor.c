@@ -7,6 +7,7 @@
 #include "services/auditor/announcer.h"
 #include "services/auditor/changes.h"
 #include "services/auditor/collector.h"
+#include "services/auditor/duplicate.h"
 #include "services/auditor/jobs.h"
 #include "services/auditor/questions.h"
 #include "services/auditor/replayer.h"
@@ -385,6 +386,24 @@ static bool ready(void *self, char *ret_why, size_t size)
     return missing == 0;
 }
 
+static result_t copy_jobs(void *self, backup_t *backup, const char *dir, fault_t *fault)
+{
+    const auditor_t *auditor = self;
+    return duplicate_jobs(store_path(auditor->store), backup, dir, fault);
+}
+
+static result_t copy_history(void *self, backup_t *backup, const char *dir, fault_t *fault)
+{
+    const auditor_t *auditor = self;
+    return duplicate_history(auditor->dir, history_shelf(auditor->history), backup, dir, fault);
+}
+
+static const backup_part_t parts[] = {
+    {"jobs",    copy_jobs   },
+    {"history", copy_history},
+    {NULL,      NULL        },
+};
+
 const service_spec_t auditor_spec = {
     .name = "auditor",
     .help = "Keeps history: commits the audit records of all stages, publishes the audit stream,\n"
@@ -396,4 +415,5 @@ const service_spec_t auditor_spec = {
     .reload = reload,
     .stats = add_stats,
     .ready = ready,
+    .backup = parts,
 };

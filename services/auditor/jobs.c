@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PRUNE_STEP = 1000, LIST_MAX = 100 };
+enum { PRUNE_STEP = 1000, LIST_MAX = 100, BACKUP_JOBS = 100 };
 
 const char *const jobs_migrations[] = {
     "CREATE TABLE job (id ${key}, event_id TEXT NOT NULL, handler_id BIGINT NOT NULL,"
@@ -102,6 +102,13 @@ result_t jobs_add(db_t *db, job_t *job)
     if (r == RESULT_OK)
         r = store_meta_set_int(db, "last_job", job->id);
     return r == RESULT_OK ? insert(db, job) : r;
+}
+
+result_t jobs_move_on(db_t *copy)
+{
+    int64_t last = 0;
+    result_t r = store_meta_int(copy, "last_job", &last);
+    return r == RESULT_OK ? store_meta_set_int(copy, "last_job", last + BACKUP_JOBS) : r;
 }
 
 result_t jobs_get(db_t *db, int64_t id, job_t *ret_job)

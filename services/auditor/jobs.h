@@ -68,6 +68,8 @@ result_t jobs_items(db_t *db, int64_t job, int64_t done_id, job_item_t *items, s
 /* The greatest replay number that any job gave to this delivery; 0: none. */
 result_t jobs_last_replay(db_t *db, const char *original_id, int64_t handler_id,
                           int64_t *ret_replay) MUST_CHECK;
+/* For a backup's copy: job ids that are given after it are not given again. */
+result_t jobs_move_on(db_t *copy) MUST_CHECK;
 /* Removes items of jobs that ended before ended_ms and jobs beyond JOBS_KEPT, a step of each. */
 result_t jobs_prune(db_t *db, int64_t ended_ms) MUST_CHECK;
 

@@ -71,6 +71,11 @@ result_t backlog_outbox_first(backlog_t *backlog, int64_t *ret_seq)
     return one_int(db_stmt(backlog->db, "SELECT COALESCE(MIN(seq), 0) FROM outbox"), ret_seq);
 }
 
+result_t backlog_outbox_newest(backlog_t *backlog, int64_t *ret_seq)
+{
+    return one_int(db_stmt(backlog->db, "SELECT COALESCE(MAX(seq), 0) FROM outbox"), ret_seq);
+}
+
 result_t backlog_low_waters(backlog_t *backlog, backlog_on_low_water *on_low_water, void *owner)
 {
     result_t r;

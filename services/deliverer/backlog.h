@@ -24,6 +24,7 @@ result_t backlog_outbox_last(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
 result_t backlog_table_version(backlog_t *backlog, int64_t *ret_version) MUST_CHECK;
 /* 0: empty. */
 result_t backlog_outbox_first(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
+result_t backlog_outbox_newest(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
 typedef void(backlog_on_low_water)(void *owner, slice_t node, int partition, slice_t id);
 result_t backlog_low_waters(backlog_t *backlog, backlog_on_low_water *on_low_water,
                             void *owner) MUST_CHECK;

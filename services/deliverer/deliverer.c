@@ -400,6 +400,17 @@ static result_t deliverer_check(const config_t *config, fault_t *fault)
     return RESULT_OK;
 }
 
+static result_t copy_queue(void *self, backup_t *backup, const char *dir, fault_t *fault)
+{
+    const deliverer_t *d = self;
+    return queue_backup(d->queue, backup, dir, fault);
+}
+
+static const backup_part_t parts[] = {
+    {"queue", copy_queue},
+    {NULL,    NULL      },
+};
+
 const service_spec_t deliverer_spec = {
     .name = "deliverer",
     .help =
@@ -414,4 +425,5 @@ const service_spec_t deliverer_spec = {
     .ready = deliverer_ready,
     .check = deliverer_check,
     .ops = control_ops,
+    .backup = parts,
 };

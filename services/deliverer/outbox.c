@@ -12,6 +12,8 @@ struct outbox_t {
     backlog_t *backlog;
     audit_publisher_t *audit;
     int64_t last_seq;    /* given */
+    int64_t newest_seq;  /* of the rows at the start; nothing was given from there ... */
+    int64_t unused_seq;  /* ... up to this one */
     int64_t next_told;   /* seq of the next record to be told */
     int64_t settled_seq; /* the auditor has everything up to it */
     told_t *told;        /* told and not marked: first .. first + n - 1; bounded by the
@@ -19,11 +21,12 @@ struct outbox_t {
     size_t first, n, capacity;
 };
 
-outbox_t *outbox_new(backlog_t *backlog, int64_t first_seq, int64_t last_seq)
+outbox_t *outbox_new(backlog_t *backlog, int64_t first_seq, int64_t newest_seq, int64_t last_seq)
 {
     outbox_t *outbox = MEM_NEW(outbox_t);
     outbox->backlog = backlog;
-    outbox->last_seq = last_seq;
+    outbox->last_seq = outbox->unused_seq = last_seq;
+    outbox->newest_seq = newest_seq;
     outbox->next_told = first_seq ? first_seq : last_seq + 1;
     outbox->settled_seq = outbox->next_told - 1;
     return outbox;
@@ -67,8 +70,9 @@ static void tell(outbox_t *outbox, int64_t seq, slice_t encoded)
     record_t record;
     ENSURE(codec_decode(encoded, &record_table, &record) == RESULT_OK);
     record.origin = seq;
-    remember(outbox, audit_add(outbox->audit, &record), seq);
-    outbox->next_told = seq + 1;
+    int64_t upto = seq == outbox->newest_seq ? outbox->unused_seq : seq;
+    remember(outbox, audit_add(outbox->audit, &record), upto);
+    outbox->next_told = upto + 1;
 }
 
 void outbox_committed(outbox_t *outbox, int64_t seq, slice_t record)

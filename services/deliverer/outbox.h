@@ -9,8 +9,9 @@
 
 typedef struct outbox_t outbox_t;
 
-/* last_seq: the highest ever given; first_seq: the oldest row, 0: none. */
-outbox_t *outbox_new(backlog_t *backlog, int64_t first_seq, int64_t last_seq);
+/* first_seq, newest_seq: the oldest and the newest row, 0: none; last_seq: the highest ever given,
+ * in a restored copy far above its rows. */
+outbox_t *outbox_new(backlog_t *backlog, int64_t first_seq, int64_t newest_seq, int64_t last_seq);
 void outbox_destroy(outbox_t **outbox);
 /* Who publishes; nothing is told before. */
 void outbox_set_audit(outbox_t *outbox, audit_publisher_t *audit);

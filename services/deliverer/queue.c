@@ -274,6 +274,18 @@ result_t queue_set_outbox_last(db_t *db, int64_t seq)
     return store_meta_set_int(db, "outbox_last", seq);
 }
 
+static result_t move_on(db_t *copy)
+{
+    int64_t last = 0;
+    result_t r = store_meta_int(copy, "outbox_last", &last);
+    return r == RESULT_OK ? queue_set_outbox_last(copy, last + BACKUP_JUMP) : r;
+}
+
+result_t queue_backup(const queue_t *queue, backup_t *backup, const char *dir, fault_t *fault)
+{
+    return backup_file(backup, store_path(queue->store), dir, "queue.db", move_on, fault);
+}
+
 result_t queue_set_table_version(db_t *db, int64_t version)
 {
     return store_meta_set_int(db, "table_version", version);

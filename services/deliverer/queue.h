@@ -10,6 +10,7 @@
 #define PROVISOR_QUEUE_H
 
 #include "common/db/store.h"
+#include "common/service/backup.h"
 #include "common/wire/messages.h"
 #include "services/deliverer/partitions.h"
 
@@ -24,6 +25,9 @@ const store_t *queue_store(const queue_t *queue);
 /* The writing connection, the writer's thread's once a writer has it. */
 db_t *queue_db(queue_t *queue);
 const char *queue_node(const queue_t *queue);
+/* On the backup's thread: queue.db into dir, its counters moved on. */
+result_t queue_backup(const queue_t *queue, backup_t *backup, const char *dir,
+                      fault_t *fault) MUST_CHECK;
 
 /* An event with deliveries left; rows of deliveries follow. */
 result_t queue_put_event(db_t *db, int64_t seq, const event_t *event, slice_t node,

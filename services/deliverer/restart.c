@@ -77,15 +77,18 @@ static void on_lane(void *owner, const queue_delivery_t *head, int64_t count)
 static result_t load_numbers(deliverer_t *d)
 {
     int64_t first = 0;
+    int64_t newest = 0;
     int64_t last = 0;
     result_t r = backlog_last_seq(d->backlog, &d->last_seq);
     d->committed_seq = d->last_seq;
     if (r == RESULT_OK)
         r = backlog_outbox_first(d->backlog, &first);
     if (r == RESULT_OK)
+        r = backlog_outbox_newest(d->backlog, &newest);
+    if (r == RESULT_OK)
         r = backlog_outbox_last(d->backlog, &last);
     if (r == RESULT_OK)
-        d->outbox = outbox_new(d->backlog, first, last);
+        d->outbox = outbox_new(d->backlog, first, newest, last);
     return r;
 }
 

@@ -312,6 +312,17 @@ static const service_op_t ops[] = {
     {NULL, NULL},
 };
 
+static result_t copy_journal(void *arg, backup_t *backup, const char *dir, fault_t *fault)
+{
+    const emitter_t *self = arg;
+    return journal_backup(self->journal, backup, dir, fault);
+}
+
+static const backup_part_t parts[] = {
+    {"journal", copy_journal},
+    {NULL,      NULL        },
+};
+
 const service_spec_t emitter_spec = {
     .name = "emitter",
     .help = "Takes events in, commits them to the journal and hands them to routers.",
@@ -322,5 +333,6 @@ const service_spec_t emitter_spec = {
     .stats = stats,
     .ready = ready,
     .ops = ops,
+    .backup = parts,
     .check = check,
 };

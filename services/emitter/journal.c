@@ -109,6 +109,37 @@ db_t *journal_db(journal_t *journal)
     return store_db(journal->store);
 }
 
+/* ---- Backup ----------------------------------------------------------------------------- */
+
+/* How far the ids of a copy are ahead of the clock: a queue that is copied later knows ids that
+ * were given meanwhile, and takes what is smaller for known. */
+static const int64_t ids_ahead_ms = 3600000;
+
+static result_t move_on(db_t *copy)
+{
+    AUTO_BUF text = {0};
+    ulid_t last = {""};
+    int64_t seq = 0;
+    ulid_gen_t ids;
+    result_t r = store_meta_text(copy, last_id_key, &text);
+    if (r == RESULT_OK && ulid_parse(buf_slice(&text), &last) != RESULT_OK)
+        return RESULT_IO;
+    if (r == RESULT_OK || r == RESULT_NOT_FOUND)
+        r = store_meta_int(copy, last_seq_key, &seq);
+    if (r != RESULT_OK)
+        return r;
+    int64_t wall_ms = clk_wall_ms(), given_ms = *last.text ? ulid_wall_ms(&last) : 0;
+    ulid_gen_init(&ids, &last);
+    last = ulid_next(&ids, (given_ms > wall_ms ? given_ms : wall_ms) + ids_ahead_ms);
+    r = store_meta_set_text(copy, last_id_key, slice_of(last.text));
+    return r == RESULT_OK ? store_meta_set_int(copy, last_seq_key, seq + BACKUP_JUMP) : r;
+}
+
+result_t journal_backup(const journal_t *journal, backup_t *backup, const char *dir, fault_t *fault)
+{
+    return backup_file(backup, store_path(journal->store), dir, "journal.db", move_on, fault);
+}
+
 /* ---- Writing ---------------------------------------------------------------------------- */
 
 static result_t delete_rows(db_t *db, const commit_t *commit)

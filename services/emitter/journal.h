@@ -7,6 +7,7 @@
 #define PROVISOR_JOURNAL_H
 
 #include "common/db/store.h"
+#include "common/service/backup.h"
 #include "services/emitter/commit.h"
 #include "services/emitter/outgoing.h"
 
@@ -31,6 +32,10 @@ db_t *journal_db(journal_t *journal);
 result_t journal_apply(journal_t *journal, db_t *db, commit_t *commit) MUST_CHECK;
 /* On the loop, after that transaction was committed. */
 void journal_committed(journal_t *journal, const commit_t *commit);
+
+/* On the backup's thread: journal.db into dir, its counters moved on. */
+result_t journal_backup(const journal_t *journal, backup_t *backup, const char *dir,
+                        fault_t *fault) MUST_CHECK;
 
 /* As of the last commit. */
 int64_t journal_rows(const journal_t *journal);

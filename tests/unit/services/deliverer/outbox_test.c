@@ -39,7 +39,7 @@ static int setup(void **state)
     if (queue_open(folder->path, UINT64_MAX, &world->queue, &fault) != RESULT_OK ||
         backlog_open(world->queue, &world->backlog, &fault) != RESULT_OK)
         return -1;
-    world->outbox = outbox_new(world->backlog, 0, 0);
+    world->outbox = outbox_new(world->backlog, 0, 0, 0);
     (void)folder_remove(folder); /* open stores work without their names */
     free(*state);
     *state = world;
@@ -136,13 +136,31 @@ static void after_a_restart_all_rows_are_told_again(void **state)
     world_t *world = *state;
     commit(world, 5);
     outbox_destroy(&world->outbox);
-    world->outbox = outbox_new(world->backlog, 3, 9); /* 1 and 2 were settled, 6 to 9 as well */
+    world->outbox = outbox_new(world->backlog, 3, 5, 9); /* 1 and 2 were settled, 6 to 9 as well */
     outbox_set_audit(world->outbox, &world->audit);
     world->audit.room = 100;
     assert_int_equal(outbox_size(world->outbox), 7);
     assert_int_equal(outbox_pump(world->outbox), RESULT_OK);
     assert_told(world, 3, 3);
     assert_int_equal(outbox_next_seq(world->outbox), 10);
+}
+
+/* A backup's copy has moved its counter on, far above its rows. */
+static void a_restored_copy_has_only_its_rows_to_tell(void **state)
+{
+    world_t *world = *state;
+    commit(world, 5);
+    outbox_destroy(&world->outbox);
+    world->outbox = outbox_new(world->backlog, 1, 5, 1000);
+    outbox_set_audit(world->outbox, &world->audit);
+    world->audit.room = 100;
+    assert_int_equal(outbox_pump(world->outbox), RESULT_OK);
+    assert_told(world, 1, 5);
+    assert_int_equal(outbox_marked(world->outbox, 5), 1000);
+    assert_int_equal(outbox_size(world->outbox), 0);
+    commit(world, 1);
+    assert_int_equal(world->audit.origins[6], 1001);
+    assert_int_equal(outbox_size(world->outbox), 1);
 }
 
 int main(void)
@@ -153,6 +171,7 @@ int main(void)
         test(what_has_no_room_waits_in_the_store),
         test(marks_settle_what_they_pass),
         test(after_a_restart_all_rows_are_told_again),
+        test(a_restored_copy_has_only_its_rows_to_tell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
