@@ -399,9 +399,9 @@ static result_t copy_history(void *self, backup_t *backup, const char *dir, faul
 }
 
 static const backup_part_t parts[] = {
-    {"jobs",    copy_jobs   },
+    {"jobs", copy_jobs},
     {"history", copy_history},
-    {NULL,      NULL        },
+    {NULL, NULL},
 };
 
 const service_spec_t auditor_spec = {

@@ -6,7 +6,7 @@
 
 /* Each ends with {NULL}. */
 extern const cli_command_t cmd_up[], cmd_emit[], cmd_events[], cmd_handler[], cmd_handler_state[],
-    cmd_log[], cmd_show[], cmd_replay[], cmd_cancel[], cmd_drain[], cmd_status[], cmd_ping[],
-    cmd_config[];
+    cmd_log[], cmd_show[], cmd_replay[], cmd_cancel[], cmd_drain[], cmd_backup[], cmd_status[],
+    cmd_ping[], cmd_config[];
 
 #endif

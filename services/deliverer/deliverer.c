@@ -408,7 +408,7 @@ static result_t copy_queue(void *self, backup_t *backup, const char *dir, fault_
 
 static const backup_part_t parts[] = {
     {"queue", copy_queue},
-    {NULL,    NULL      },
+    {NULL, NULL},
 };
 
 const service_spec_t deliverer_spec = {

@@ -320,7 +320,7 @@ static result_t copy_journal(void *arg, backup_t *backup, const char *dir, fault
 
 static const backup_part_t parts[] = {
     {"journal", copy_journal},
-    {NULL,      NULL        },
+    {NULL, NULL},
 };
 
 const service_spec_t emitter_spec = {
