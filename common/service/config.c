@@ -124,6 +124,12 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+static void add_lower(const char *text, buf_t *ret_text)
+{
+    for (; *text; text++)
+        buf_add_char(ret_text, (char)tolower((unsigned char)*text));
+}
+
 /* rest = "EMITTER_INTAKE"; gives "emitter" and "intake", or false when it names no section. */
 static bool split_env(const char *rest, const char **ret_section, buf_t *ret_key)
 {
@@ -132,12 +138,25 @@ static bool split_env(const char *rest, const char **ret_section, buf_t *ret_key
         size_t size = strlen(section);
         if (strncasecmp(rest, section, size) != 0 || rest[size] != '_')
             continue;
-        for (const char *c = rest + size + 1; *c; c++)
-            buf_add_char(ret_key, (char)tolower((unsigned char)*c));
+        add_lower(rest + size + 1, ret_key);
         *ret_section = section;
         return ret_key->size > 0;
     }
     return false;
+}
+
+/* PROVISOR_HANDLERS is no setting: the section provisor stands in the name like every other. Other
+ * names without a section (PROVISOR_DATA, PROVISOR_CONFIG) are not read here. */
+static result_t check_foreign(const char *name, fault_t *fault)
+{
+    AUTO_BUF key = {0}, right = {0};
+    add_lower(name + strlen("PROVISOR_"), &key);
+    if (key.size == 0 || strcmp(key.data, "data") == 0 ||
+        find_key("provisor", key.data) == config_n_keys)
+        return RESULT_OK;
+    config_env_name("provisor", key.data, &right);
+    return fault_set(fault, RESULT_INVALID, "%s in the environment: did you mean %s?", name,
+                     right.data);
 }
 
 /* variable = "PROVISOR_EMITTER_INTAKE=tcp://..." */
@@ -150,7 +169,7 @@ static result_t set_from_env(config_t *config, const char *variable, fault_t *fa
     const char *section;
     buf_add(&name, variable, (size_t)(equals - variable));
     if (!split_env(name.data + strlen("PROVISOR_"), &section, &key_name))
-        return RESULT_OK;
+        return check_foreign(name.data, fault);
     size_t key = find_key(section, key_name.data);
     if (key < config_n_keys)
         return set_value(config, key, equals + 1, name.data, fault);

@@ -190,14 +190,26 @@ static size_t distance(const char *a, const char *b)
     return row[b_size];
 }
 
+/* The same words in another order, as in max_event, are nearly the same name. */
+static size_t key_distance(const char *key, const char *known)
+{
+    size_t d = distance(key, known);
+    const char *second = strchr(key, '_');
+    if (!second)
+        return d;
+    char swapped[2 * NAME_MAX_SIZE];
+    snprintf(swapped, sizeof swapped, "%s_%.*s", second + 1, (int)(second - key), key);
+    return min_of(d, distance(swapped, known) + 1);
+}
+
 const config_key_t *config_value_nearest(const char *section, const char *key)
 {
     const config_key_t *best = NULL;
     size_t best_distance = SIZE_MAX;
     for (size_t i = 0; i < config_n_keys; i++) {
         const config_key_t *known = &config_keys[i];
-        /* Another section is further away than any other key of this one. */
-        size_t d = distance(section, known->section) * NAME_MAX_SIZE + distance(key, known->key);
+        /* The right key in a wrong section is nearer than one that is quite different. */
+        size_t d = 2 * distance(section, known->section) + 4 * key_distance(key, known->key);
         if (d < best_distance) {
             best_distance = d;
             best = known;

@@ -12,8 +12,8 @@ result_t config_value_parse_size(slice_t text, int64_t *ret_bytes) MUST_CHECK;
 /* The limits of a number as they would stand in the file: "10ms..10m", "at least 1KiB"; "" when
  * there are none. */
 void config_value_range(const config_key_t *key, buf_t *ret_text);
-/* The known name ("section.key") nearest to one that is not known: of the same section if that one
- * exists. */
+/* The known name ("section.key") nearest to one that is not known; in another section only if it is
+ * much nearer there. */
 const config_key_t *config_value_nearest(const char *section, const char *key);
 
 #endif

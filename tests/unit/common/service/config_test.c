@@ -243,6 +243,8 @@ static void the_environment_is_checked(void **state)
          "PROVISOR_DELIVERER_TIMEOUT: \"soon\" is not a duration such as 500ms, 15s, 5m, 2h or "
          "1d"},
         {"PROVISOR_DELIVERER_TIMEOUT", "3s", NULL},
+        {"PROVISOR_HANDLERS", "/x",
+         "PROVISOR_HANDLERS in the environment: did you mean PROVISOR_PROVISOR_HANDLERS?"},
         {"PROVISOR_SEED", "12", NULL},
         {"PROVISOR_CRASH", "emitter.x:1", NULL},
         {"PROVISOR_EMITTER_PORT", "tcp://10.0.0.1:80", NULL},

@@ -142,7 +142,7 @@ static void defaults_pass_their_own_check(void **state)
     }
 }
 
-static void the_nearest_name_is_of_the_same_section(void **state)
+static void the_nearest_name_is_found(void **state)
 {
     (void)state;
     static const struct {
@@ -152,6 +152,11 @@ static void the_nearest_name_is_of_the_same_section(void **state)
         {"router", "intakes", "router", "intake"},
         {"deliverr", "window", "deliverer", "window"},
         {"auditor", "streem", "auditor", "stream"},
+        {"emitter", "max_event", "emitter", "event_max"},
+        {"deliverer", "retries", "deliverer", "retry"},
+        {"deliverer", "handlers", "provisor", "handlers"},
+        {"emitter", "min_free", "disk", "min_free"},
+        {"emitter", "data", "provisor", "data"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const config_key_t *key = config_value_nearest(cases[i].section, cases[i].key);
@@ -167,7 +172,7 @@ int main(void)
         cmocka_unit_test(values_are_checked_against_their_row),
         cmocka_unit_test(a_range_is_told_as_it_would_be_written),
         cmocka_unit_test(defaults_pass_their_own_check),
-        cmocka_unit_test(the_nearest_name_is_of_the_same_section),
+        cmocka_unit_test(the_nearest_name_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
