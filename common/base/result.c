@@ -18,6 +18,7 @@ const char *result_str(result_t result)
         [RESULT_LOCKED] = "locked",
         [RESULT_VERSION] = "version",
         [RESULT_TIMEOUT] = "timeout",
+        [RESULT_ENDED] = "ended",
     };
     if ((size_t)result >= sizeof names / sizeof *names)
         return "unknown";

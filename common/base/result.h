@@ -20,6 +20,7 @@ typedef enum {
     RESULT_LOCKED,    /* another process owns it; the fault says who */
     RESULT_VERSION,   /* written by a newer version than this one */
     RESULT_TIMEOUT,   /* the peer did not answer in time */
+    RESULT_ENDED,     /* the peer was there and went without an answer */
 } result_t;
 
 #define MUST_CHECK        __attribute__((warn_unused_result))

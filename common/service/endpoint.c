@@ -114,20 +114,65 @@ result_t endpoint_bind(const config_t *config, const char *section, const char *
     return RESULT_OK;
 }
 
-enum { CONNECT_MS = 2000 }; /* to be connected: the socket sends to nobody else (IMMEDIATE) */
+enum {
+    CONNECT_MS = 2000, /* to be connected: the socket sends to nobody else (IMMEDIATE) */
+    LAST_MS = 200,     /* for an answer that came just before its connection ended */
+};
+
+/* Reads what the monitor tells; true: the peer was connected and is not any more. */
+static bool has_gone(zsock_t *monitor, bool *connected)
+{
+    while (zsock_events(monitor) & ZMQ_POLLIN) {
+        AUTO(zmsg) msg = zmsg_recv(monitor);
+        zframe_t *head = msg ? zmsg_first(msg) : NULL;
+        uint16_t event = 0;
+        if (!head || zframe_size(head) < sizeof event)
+            return false;
+        memcpy(&event, zframe_data(head), sizeof event);
+        if (event == ZMQ_EVENT_DISCONNECTED && *connected)
+            return true;
+        *connected |= event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+    }
+    return false;
+}
+
+static result_t wait_for_answer(zsock_t *socket, zsock_t *monitor, int64_t until_ms)
+{
+    zmq_pollitem_t items[] = {
+        {zsock_resolve(socket), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(monitor), 0, ZMQ_POLLIN, 0},
+    };
+    for (bool connected = false;;) {
+        int64_t left_ms = until_ms - clk_mono_ms();
+        if (zmq_poll(items, 2, left_ms > 0 ? left_ms : 0) <= 0)
+            return RESULT_TIMEOUT;
+        if (items[0].revents)
+            return RESULT_OK;
+        if (has_gone(monitor, &connected))
+            return zmq_poll(items, 1, LAST_MS) > 0 ? RESULT_OK : RESULT_ENDED;
+    }
+}
 
 result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms, buf_t *ret_answer)
 {
-    AUTO(zsock) socket = endpoint_socket_new(&(endpoint_options_t){.type = ZMQ_DEALER, .hwm = 10});
+    char name[64]; /* never used again: libzmq gives it back some time after the socket is closed */
+    snprintf(name, sizeof name, "inproc://ask-%p-%lld", (void *)ret_answer,
+             (long long)clk_mono_us());
+    AUTO(zsock) monitor = zsock_new(ZMQ_PAIR);
+    AUTO(zsock)
+    socket =
+        endpoint_socket_new(&(endpoint_options_t){.type = ZMQ_DEALER, .hwm = 10, .monitor = name});
+    ENSURE(monitor && zmq_connect(zsock_resolve(monitor), name) == 0);
     int64_t until_ms = clk_mono_ms() + timeout_ms;
     zsock_set_sndtimeo(socket, (int)(timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS));
     if (endpoint_socket_connect(socket, endpoint) != 0)
         return RESULT_INVALID;
     if (zmq_send(zsock_resolve(socket), question.data, question.size, 0) < 0)
         return RESULT_TIMEOUT;
-    int64_t left_ms = until_ms - clk_mono_ms();
-    zsock_set_rcvtimeo(socket, (int)(left_ms > 0 ? left_ms : 0));
-    AUTO(zframe) frame = zframe_recv(socket);
+    result_t r = wait_for_answer(socket, monitor, until_ms);
+    if (r != RESULT_OK)
+        return r;
+    AUTO(zframe) frame = zframe_recv_nowait(socket);
     if (!frame)
         return RESULT_TIMEOUT;
     buf_clear(ret_answer);

@@ -56,7 +56,8 @@ bool endpoint_next(const char **list, buf_t *ret_one);
 
 /* One process, one question: connects, sends one frame, waits for one frame. For the command line.
  * RESULT_TIMEOUT when nothing answered in timeout_ms, or nobody took the question in 2 s: a peer
- * may think for long, but it connects at once or is not there. */
+ * may think for long, but it connects at once or is not there. RESULT_ENDED: it took the question
+ * and its connection ended; whether it did what was asked is not known. */
 result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms,
                       buf_t *ret_answer) MUST_CHECK;
 

@@ -168,6 +168,11 @@ int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t
                         "the %s does not answer at %s; is it running? (provisor up, provisor "
                         "status)",
                         who, endpoint);
+    if (r == RESULT_ENDED)
+        return cli_fail(cli, EXIT_UNAVAILABLE,
+                        "the %s at %s stopped before it answered; look at provisor status, then "
+                        "try again",
+                        who, endpoint);
     if (r != RESULT_OK)
         return cli_fail(cli, EXIT_UNAVAILABLE, "cannot reach the %s at %s", who, endpoint);
     AUTO(json_tree) tree = NULL;

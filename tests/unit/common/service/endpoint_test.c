@@ -490,6 +490,31 @@ static void a_question_gets_its_answer(void **state)
     assert_string_equal(answer.data, "answer");
 }
 
+static void *read_one_and_go(void *arg)
+{
+    zsock_t *router = arg;
+    AUTO(zmsg) msg = zmsg_recv(router);
+    assert_non_null(msg);
+    zsock_destroy(&router);
+    return NULL;
+}
+
+static void a_peer_that_goes_without_an_answer_is_told_at_once(void **state)
+{
+    (void)state;
+    zsock_t *router = bind_to("tcp://127.0.0.1:*", ZMQ_ROUTER, 0);
+    char endpoint[ENDPOINT_SIZE];
+    endpoint_of(router, endpoint);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, read_one_and_go, router), 0);
+    AUTO_BUF answer = {0};
+    int64_t before_ms = clk_mono_ms();
+    assert_int_equal(endpoint_ask(endpoint, SLICE("?"), 3 * DEADLINE_MS, &answer), RESULT_ENDED);
+    assert_true(clk_mono_ms() - before_ms < DEADLINE_MS);
+    pthread_join(thread, NULL);
+    assert_int_equal(answer.size, 0);
+}
+
 static void a_question_to_nobody_times_out(void **state)
 {
     (void)state;
@@ -527,6 +552,7 @@ int main(void)
         cmocka_unit_test(destroying_does_not_wait_for_a_lookup),
         cmocka_unit_test(a_push_waits_for_a_peer_that_answers),
         cmocka_unit_test(a_question_gets_its_answer),
+        cmocka_unit_test(a_peer_that_goes_without_an_answer_is_told_at_once),
         cmocka_unit_test(a_question_to_nobody_times_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
