@@ -169,9 +169,12 @@ static void read_messages(http_multi_t *self)
         watch_at(self->watch, 0);
 }
 
+/* curl's timer fires once: called for it, curl tells the next moment if there is one. */
 static int act(http_multi_t *self, curl_socket_t fd, int events)
 {
     int running = 0;
+    if (fd == CURL_SOCKET_TIMEOUT)
+        self->curl_due_us = INT64_MAX;
     CURLMcode code = curl_multi_socket_action(self->multi, fd, events, &running);
     if (code != CURLM_OK && code != CURLM_BAD_SOCKET)
         PANIC("curl_multi_socket_action: %s", curl_multi_strerror(code));

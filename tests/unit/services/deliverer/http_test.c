@@ -268,6 +268,24 @@ static void test_many(void **state)
     assert_in_range(most, 1, 16);
 }
 
+static int64_t cpu_ms(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+/* With nothing in flight nothing is done: what curl's timer was for has happened. */
+static void test_idle(void **state)
+{
+    bench_t *bench = *state;
+    test_many(state);
+    int64_t before_ms = cpu_ms();
+    zloop_timer(bench->http.ex.loop, 500, 1, exchanges_stop, NULL);
+    zloop_start(bench->http.ex.loop);
+    assert_in_range(cpu_ms() - before_ms, 0, 50);
+}
+
 /* --- no connection --------------------------------------------------------------------------- */
 
 static void test_refused(void **state)
@@ -439,6 +457,7 @@ int main(void)
         HTTP_TEST(test_reuse),
         HTTP_TEST(test_stale_connection),
         HTTP_TEST(test_many),
+        HTTP_TEST(test_idle),
         HTTP_TEST(test_refused),
         HTTP_TEST(test_refused_again_and_again),
         HTTP_TEST(test_bad_urls),
