@@ -1,0 +1,233 @@
+"""What the benchmark's scenarios are made of: the machine's limits, sinks, loads, and a pipeline whose processes are
+measured. Everything is on loopback and in one folder, and ends with its `with` block."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import urllib.request
+
+import zmq
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+
+import provisor  # noqa: E402
+
+PROGRAMS = provisor.BIN.parent / "bench"
+BODY_BYTES = 400
+
+
+class Failed(Exception):
+    """A run that measured nothing: an event was refused, a process died, the time was over."""
+
+
+def progress(text):
+    """What is being done now; "" takes it away from a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\033[K{text}\r")
+    elif text:
+        sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def run_program(name, *arguments, cpu=None, timeout=60):
+    """Its output; cpu pins it."""
+    pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+    command = [*pin, PROGRAMS / name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    if done.returncode != 0:
+        raise Failed(f"{name}: exit {done.returncode}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+class Sink:
+    def __init__(self, *arguments, cpu=None, tls=None):
+        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        tls_arguments = ["--tls", tls.certificate, tls.key] if tls else []
+        self.process = subprocess.Popen([*pin, PROGRAMS / "sink", *map(str, arguments), *map(str, tls_arguments)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+        self.tls = tls
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api"
+
+    def report(self, reset=False):
+        url = self.url.replace("/api", "/reset" if reset else "/report")
+        context = self.tls.context() if self.tls else None
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
+                                             *([urllib.request.HTTPSHandler(context=context)] if context else []))
+        with opener.open(url, timeout=10) as answer:
+            return json.load(answer)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Limit:
+    """(a): what libcurl alone does against the sink on the other core; the best concurrency is found once."""
+
+    def __init__(self, sink_arguments=(), tls=None, body_bytes=BODY_BYTES, concurrent=(8, 16, 32, 64), seconds=2.0):
+        self.sink_arguments, self.tls, self.body_bytes, self.seconds = sink_arguments, tls, body_bytes, seconds
+        self.concurrent, self.best = concurrent, None
+
+    def _run(self, sink, concurrent, seconds):
+        ca = [self.tls.certificate] if self.tls else []
+        return float(run_program("limit_http", sink.url, concurrent, seconds, self.body_bytes, *ca, cpu=0))
+
+    def measure(self):
+        with Sink(*self.sink_arguments, cpu=1, tls=self.tls) as sink:
+            if self.best is None:
+                progress("limit (a): the bare libcurl loop")
+                rates = {n: self._run(sink, n, self.seconds / 2) for n in self.concurrent}
+                self.best = max(rates, key=rates.get)
+            return self._run(sink, self.best, self.seconds)
+
+
+def load(*arguments, timeout=120):
+    """A core's run. Returns its report, with the CPU seconds that it used."""
+    child = subprocess.Popen([PROGRAMS / "load", *map(str, arguments), "--seconds", str(timeout)],
+                             stdout=subprocess.PIPE, text=True)
+    output = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise Failed(f"load: exit {child.returncode}: {output.strip()}")
+    return {**json.loads(output), "cpu_seconds": usage.ru_utime + usage.ru_stime}
+
+
+def cpu_seconds(pid):
+    """Of all its threads that live, in ns resolution."""
+    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def pss_mb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError("no Pss line")
+
+
+def core_times():
+    """Per core: (idle, all), in ticks."""
+    rows = [line.split() for line in pathlib.Path("/proc/stat").read_text().splitlines()]
+    return [(int(r[4]) + int(r[5]), sum(map(int, r[1:9]))) for r in rows if r[0].startswith("cpu") and r[0] != "cpu"]
+
+
+def switches(pid):
+    total = 0
+    for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+        total += sum(int(line.split()[1]) for line in status.read_text().splitlines() if "ctxt_switches" in line)
+    return total
+
+
+class Meter:
+    """CPU of processes and idle share of cores between its making and read()."""
+
+    def __init__(self, pids):
+        self.pids = pids
+        self.before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        self.switches = {name: switches(pid) for name, pid in pids.items()}
+        self.cores = core_times()
+
+    def read(self, n_events, load_report=None):
+        """cpu_us and switches per event, idle share of each core, PSS in MB."""
+        cpu = {name: (cpu_seconds(pid) - self.before[name]) * 1e6 / n_events for name, pid in self.pids.items()}
+        if load_report:
+            cpu["core"] = load_report["cpu_seconds"] * 1e6 / n_events
+        idle = [(b[0] - a[0]) / max(1, b[1] - a[1]) for a, b in zip(self.cores, core_times())]
+        return {"cpu_us": {k: round(v, 2) for k, v in cpu.items()}, "cpu_us_all": round(sum(cpu.values()), 2),
+                "switches": {k: round((switches(p) - self.switches[k]) / n_events, 3) for k, p in self.pids.items()},
+                "idle": [round(i, 3) for i in idle], "pss_mb": {k: round(pss_mb(p), 1) for k, p in self.pids.items()}}
+
+
+class Pipeline(provisor.Pipeline):
+    """All four stages with their default settings; stats over kept sockets."""
+
+    def __init__(self, folder, env=None):
+        super().__init__(folder, routers=1, deliverers=1, env=env)
+        self.dir.mkdir(parents=True)
+        self.context = zmq.Context()
+        self.sockets = {}
+
+    def stats(self, stage):
+        socket = self.sockets.get(stage)
+        if not socket:
+            socket = self.sockets[stage] = self.context.socket(zmq.REQ)
+            socket.linger = 0
+            socket.connect(self.stages[stage].endpoint("control"))
+        socket.send(b'{"op":"stats"}')
+        if not socket.poll(10000):
+            raise Failed(f"{stage} does not answer: {self.stages[stage].log_text()[-500:]}")
+        return json.loads(socket.recv())["stats"]
+
+    def intake(self, *arguments):
+        return ("--intake", self.env["PROVISOR_EMITTER_INTAKE"], *arguments)
+
+    def push(self, *arguments):
+        return ("--push", self.env["PROVISOR_EMITTER_PUSH"], *arguments)
+
+    def pids(self, **others):
+        return {**{name: stage.process.pid for name, stage in self.stages.items()}, **others}
+
+    def finished(self, accepted):
+        """All delivered, journal and queue empty, history complete."""
+        emitter = self.stats("emitter")
+        if emitter["accepted"] < accepted or emitter["journal_rows"] > 0:
+            return False
+        deliverer = self.stats("deliverer")
+        return deliverer["pending"] == 0 and deliverer["outbox"] == 0
+
+    def wait_finished(self, accepted, timeout=120):
+        """The moment (ns, monotonic)."""
+        end = time.monotonic() + timeout
+        while not self.finished(accepted):
+            if time.monotonic() > end:
+                stats = {s: self.stats(s) for s in ("emitter", "deliverer")}
+                raise Failed(f"not finished after {timeout} s: {stats}")
+            time.sleep(0.02)
+        return time.monotonic_ns()
+
+    def close(self):
+        self.kill()
+        for socket in self.sockets.values():
+            socket.close()
+        self.context.term()
+
+
+@contextlib.contextmanager
+def pipeline(folder, env=None, without=(), extra_env=None):
+    """A started one. without: stages that are not."""
+    p = Pipeline(folder, env)
+    try:
+        for name, stage in p.stages.items():
+            if name not in without:
+                stage.start(extra_env)
+        for name, stage in p.stages.items():
+            if not without:
+                provisor.wait_until(lambda s=stage: s.ready() or not s.alive(), what=f"{name} ready")
+            if name not in without:
+                provisor.wait_until(lambda s=stage: answers(s) or not s.alive(), what=f"{name} answers")
+                if not stage.alive():
+                    raise Failed(f"{name} died: {stage.log_text()[-500:]}")
+        yield p
+        for name, stage in p.stages.items():
+            if stage.process and not stage.alive():
+                raise Failed(f"{name} died: {stage.log_text()[-500:]}")
+    finally:
+        p.close()
+
+
+def answers(stage):
+    try:
+        return stage.control("ping", timeout=1)
+    except TimeoutError:
+        return None

@@ -1,0 +1,129 @@
+"""The benchmark's scenarios. Each is a generator of results (bench.Result): a name, its repetitions, what they are
+measured in, and the bar."""
+
+import time
+
+import rig
+from result import Result
+
+ARRAY = 100
+
+
+def counts(options, full, quick):
+    return quick if options.quick else full
+
+
+def repeat(options, name):
+    for n in range(options.repeat):
+        rig.progress(f"{name}: {n + 1} of {options.repeat}")
+        yield n
+
+
+def steady_run(p, sink, arguments, n_events, n_requests, meters):
+    """Sends, waits for the end; returns requests/s from the first event sent until everything is done."""
+    sink.report(reset=True)
+    accepted = p.stats("emitter")["accepted"]
+    meter = rig.Meter(p.pids(sink=sink.process.pid))
+    report = rig.load(*arguments, "--count", n_events)
+    end_ns = p.wait_finished(accepted + n_events)
+    meters.append(meter.read(n_events, report))
+    got = sink.report()["requests"]
+    if got != n_requests:
+        raise rig.Failed(f"{got} requests at the sink, not {n_requests}")
+    return n_requests * 1e9 / (end_ns - report["first_ns"])
+
+
+def steady_rows(options, name, limit, p, sink, arguments, n_events, bar, aim, fan=1):
+    """Warms up once, then alternates limit (a) and the pipeline."""
+    ratios, rates, limits, meters = [], [], [], []
+    steady_run(p, sink, arguments, n_events // 4, n_events // 4 * fan, [])
+    for _ in repeat(options, name):
+        limits.append(limit.measure())
+        rates.append(steady_run(p, sink, arguments, n_events, n_events * fan, meters))
+        ratios.append(rates[-1] / limits[-1])
+    return Result(name, ratios, "of (a)", bar, aim, rates=rates, limits=limits, meters=meters)
+
+
+def steady(options, folder):
+    """1 handler, a saturating core: without keys, with 1,000,000 keys remembered, and pushed."""
+    n = counts(options, 100000, 20000)
+    limit = rig.Limit()
+    with rig.Sink() as sink, rig.pipeline(folder / "steady") as p:
+        p.add_handler(sink.url, "--secret", "generate")
+        arguments = p.intake("--array", ARRAY, "--window", 2000)
+        yield steady_rows(options, "steady", limit, p, sink, arguments, n, 0.6, 0.8)
+        yield steady_rows(options, "steady, single requests", limit, p, sink, p.intake(), n, None, None)
+        yield steady_rows(options, "steady, pushed", limit, p, sink, p.push(), n, None, None)
+    with rig.Sink() as sink, rig.pipeline(folder / "keys") as p:
+        remember(options, p)
+        p.add_handler(sink.url, "--secret", "generate")
+        keyed = Keyed(p.intake("--array", ARRAY, "--window", 2000))
+        yield steady_rows(options, "steady, with keys", limit, p, sink, keyed, n, 0.5, 0.7)
+
+
+def remember(options, p):
+    """Fills the idempotency index with events that nothing matches."""
+    n = counts(options, 1000000, 50000)
+    rig.progress(f"steady with keys: {n} keys to be remembered")
+    rig.load(*p.intake("--array", ARRAY, "--count", n, "--key", "filling", "--size", 100), timeout=240)
+    p.wait_finished(n, timeout=240)
+
+
+class Keyed(tuple):
+    """Arguments of a load that end with a key of their own each time they are used."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+        yield from ("--key", f"k{time.monotonic_ns()}")
+
+
+def latency(options, folder):
+    """At a fixed rate, from the core's send to the arrival at the handler, and to the answer."""
+    with rig.Sink() as sink, rig.pipeline(folder / "latency") as p:
+        p.add_handler(sink.url, "--secret", "generate")
+        for rate, bars, aims in ((1000, (1.2, 5), (0.6, 1.5)), (5000, (2, 8), (1.2, 3))):
+            n = rate * counts(options, 4, 2)
+            rig.load(*p.intake("--count", rate, "--rate", rate))
+            p.wait_finished(0)
+            yield from latency_rows(options, p, sink, rate, n, bars, aims)
+
+
+def latency_rows(options, p, sink, rate, n, bars, aims, name="latency"):
+    arrivals, acks, meters = [], [], []
+    for _ in repeat(options, f"{name} at {rate}/s"):
+        sink.report(reset=True)
+        accepted = p.stats("emitter")["accepted"]
+        meter = rig.Meter(p.pids(sink=sink.process.pid))
+        acks.append(rig.load(*p.intake("--count", n, "--rate", rate)))
+        meters.append(meter.read(n, acks[-1]))
+        p.wait_finished(accepted + n)
+        arrivals.append(sink.report())
+    in_ms = lambda reports, key: [r[key] / 1000 for r in reports]  # noqa: E731
+    for key, bar, aim in (("p50_us", bars[0], aims[0]), ("p99_us", bars[1], aims[1]), ("p999_us", None, None)):
+        quantile = key.removesuffix("_us").replace("p999", "p99.9")
+        yield Result(f"{name} {rate}/s, arrival {quantile}", in_ms(arrivals, key), "ms", bar, aim, lower=True,
+                     meters=meters if key == "p50_us" else ())
+    for key in ("p50_us", "p99_us", "p999_us"):
+        quantile = key.removesuffix("_us").replace("p999", "p99.9")
+        yield Result(f"{name} {rate}/s, answer {quantile}", in_ms(acks, key), "ms", None, None, lower=True)
+
+
+def acceptance(options, folder):
+    """Accepted/s while the router is stopped: singles and arrays, without and with keys."""
+    variants = (("singles", 1, (), None, None, counts(options, 100000, 20000)),
+                ("arrays of 100", ARRAY, (), 100000, 200000, counts(options, 300000, 50000)),
+                ("singles, with keys", 1, ("--key",), None, None, counts(options, 100000, 20000)),
+                ("arrays of 100, with keys", ARRAY, ("--key",), 40000, 80000, counts(options, 300000, 50000)))
+    for name, array, key, bar, aim, n in variants:
+        rates, meters = [], []
+        for i in repeat(options, f"acceptance, {name}"):
+            with rig.pipeline(folder / f"acceptance{array}{len(key)}{i}", without=("router",)) as p:
+                meter = rig.Meter({"emitter": p["emitter"].process.pid, "auditor": p["auditor"].process.pid})
+                report = rig.load(*p.intake("--array", array, "--count", n, "--window", 10000 if array > 1 else 1000),
+                                  *(("--key", f"k{i}") if key else ()))
+                rates.append(n * 1e9 / (report["last_ns"] - report["first_ns"]))
+                meters.append(meter.read(n, report))
+        yield Result(f"acceptance, {name}", rates, "events/s", bar, aim, meters=meters)
+
+
+ALL = {f.__name__.replace("_", "-"): f for f in (steady, latency, acceptance)}
