@@ -6,25 +6,12 @@ import msgpack
 import pytest
 import zmq
 
-from emitter_peers import Emitter, encode, receive
+from emitter_peers import emitter, encode, make_emitter, receive, rss_mib  # noqa: F401
 from provisor import SLOW, event, wait_until
 
 HEAD = b'{"event":{"events_id":"clients.create","object_id":12},"data":{"a":"'
 MIB = 1 << 20
 UNREAD = 1000  # requests that may be without having read their answers
-
-
-@pytest.fixture
-def emitter(tmp_path):
-    made = Emitter(tmp_path)
-    yield made.start()
-    made.close()
-
-
-def rss_mib(emitter):
-    for line in open(f"/proc/{emitter.stage.process.pid}/status"):
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
 
 
 # ---- Answers --------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def test_targets_and_live_changes(pipeline_and_peers):
     expected = [(0, some, 100), (0, every, 200), (1, other, 100), (1, every, 200), (2, every, 200)]
     begin = time.monotonic()
     wait_until(lambda: targets() == expected, what="the handlers are known")
-    assert time.monotonic() - begin < 2 * SLOW
+    assert time.monotonic() - begin < 5 * SLOW
     pipeline.cli("handler", "disable", str(every))
     wait_until(lambda: targets() == [(0, some, 100), (1, other, 100)], what="disable is known")
     pipeline.cli("handler", "update", str(some), "--priority", "-1", "--filter", "")

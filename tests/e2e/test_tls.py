@@ -116,14 +116,14 @@ def test_an_answer_that_came_during_a_stall_counts(deliverer, handler):
     """The deliverer is stopped until all its deadlines have passed. What the handler answered in
     time is read first: nothing is sent twice (P5)."""
     h = handler(respond=lambda request: (time.sleep(0.05), 200)[1])
-    id_ = add(deliverer, h.url, "--timeout", "1s", "--retry", "10ms,10ms,10ms")
+    id_ = add(deliverer, h.url, "--timeout", "3s", "--retry", "10ms,10ms,10ms")
     deliverer.send_some(16, [id_], objects=16)
     deliverer.wait_records("delivered", 16)  # connections are there
     deliverer.send_some(16, [id_], objects=16)
     h.wait(32)
     deliverer.process.send_signal(signal.SIGSTOP)
     try:
-        time.sleep(1.5)  # the stall itself
+        time.sleep(3.5)  # the stall itself
     finally:
         deliverer.process.send_signal(signal.SIGCONT)
     deliverer.wait_records("delivered", 32)

@@ -63,7 +63,8 @@ class PlayedStage:
         self.records, self.origins = [r for _, r in self.rows], [o for o, _ in self.rows]
         self.mark = self.sent = 0
         self.gone = 0       # the stage itself has nothing up to this number any more
-        self.sent_at = 0
+        self.sent_at = 0    # anything: a silent stage is taken for dead
+        self.tried_at = 0   # records, or a mark came: without one they are sent again
         self.beats = 0
 
     def add(self, topic, durable=True, **members):
@@ -82,6 +83,8 @@ class PlayedStage:
         records = b"".join(self.records[first - 1:first - 1 + count]) if body is None else body
         self.pub.send_multipart([self.node.encode(), msgpack.packb(head), records])
         self.sent_at = time.monotonic()
+        if count:
+            self.tried_at = self.sent_at
 
     def hear(self):
         while self.sub.poll(0):
@@ -97,7 +100,8 @@ class PlayedStage:
                 continue
             assert mark[4] <= len(self.records), "a mark of what was never sent"
             if mark[4] > self.mark:
-                self.mark, self.sent_at = mark[4], time.monotonic()
+                self.mark = mark[4]
+                self.sent_at = self.tried_at = time.monotonic()
                 known = max([o for o in self.origins[:self.mark]], default=0)
                 self.rows = [(o, r) for o, r in self.rows if o > known]
 
@@ -106,7 +110,7 @@ class PlayedStage:
             self.pub.recv()
             self.sent = self.mark  # the auditor has joined
         self.hear()
-        if self.sent > self.mark and time.monotonic() - self.sent_at > 1:
+        if self.sent > self.mark and time.monotonic() - self.tried_at > 1:
             self.sent = self.mark
         self.sent = max(self.sent, self.mark, self.gone)
         while self.sent < len(self.records) and self.sent < self.mark + 10000:
@@ -161,7 +165,7 @@ class Auditor:
         for stage in self.stages:
             stage.pump()
 
-    def until(self, predicate, what="the state", timeout=20):
+    def until(self, predicate, what="the state", timeout=60):
         def turn():
             self.pump()
             return predicate()

@@ -11,9 +11,10 @@ import threading
 import time
 
 import msgpack
+import pytest
 import zmq
 
-from provisor import BIN, ask, free_ports, wait_until
+from provisor import BIN, SLOW, ask, free_ports, wait_until
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PARTITION = 5
@@ -96,11 +97,11 @@ class Deliverer:
 
     def kill(self, sig=signal.SIGKILL):
         self.process.send_signal(sig)
-        return self.process.wait(30)
+        return self.process.wait(30 * SLOW)
 
     def died(self):
         """The exit code of a process that ends by itself."""
-        return self.process.wait(30)
+        return self.process.wait(30 * SLOW)
 
     def log(self):
         return self.log_path.read_text() if self.log_path.exists() else ""
@@ -236,11 +237,11 @@ class Deliverer:
     def of(self, *topics):
         return [r for r in list(self.records) if r["topic"] in {f"delivery.{t}" for t in topics}]
 
-    def wait_records(self, topic, count, timeout=30):
+    def wait_records(self, topic, count, timeout=60):
         wait_until(lambda: len(self.of(topic)) >= count, timeout, f"{count} x {topic}")
         return self.of(topic)
 
-    def wait_receipts(self, ids, timeout=20):
+    def wait_receipts(self, ids, timeout=60):
         wait_until(lambda: set(ids) <= {r["id"] for r in list(self.receipts)}, timeout, "receipts")
 
     def table_version(self):
@@ -256,7 +257,7 @@ class Deliverer:
 
     def cli(self, *args):
         done = subprocess.run([BIN / "provisor", *args, "--data", self.data], text=True,
-                              env={**os.environ, **self.env}, capture_output=True, timeout=60)
+                              env={**os.environ, **self.env}, capture_output=True, timeout=60 * SLOW)
         assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -303,3 +304,47 @@ class Emitter:
         self.on_way[o] = part, now
         self.d.send([self.d.event(i, object_id=o, n=self.number[i]) for i in part], self.handlers,
                     low_water=self.ids[self.low])
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make_one(start=True, **env):
+        folder = tmp_path / f"d{len(made)}"
+        folder.mkdir()
+        made.append(Deliverer(folder, env={f"PROVISOR_DELIVERER_{k}": v for k, v in env.items()}))
+        return made[-1].start() if start else made[-1]
+
+    yield make_one
+    for one in made:
+        one.close()
+
+
+def orders(requests):
+    """Per object the counters as they came."""
+    seen = {}
+    for request in list(requests):
+        body = json.loads(request["body"])
+        seen.setdefault(body["event"]["object_id"], []).append(body["data"]["n"])
+    return seen
+
+
+def assert_in_order(requests, lives=1):
+    """Each life of the deliverer repeats at most a suffix of a lane: rising, without a hole."""
+    for counters in orders(requests).values():
+        falls = sum(b <= a for a, b in zip(counters, counters[1:]))
+        assert falls < lives, counters
+        first = list(dict.fromkeys(counters))
+        assert first == sorted(first), counters
+
+
+class Gate:
+    """A handler's answer that waits until it is opened."""
+
+    def __init__(self, status=200):
+        self.opened, self.status = threading.Event(), status
+
+    def __call__(self, request):
+        self.opened.wait(60 * SLOW)
+        return self.status

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import msgpack
+import pytest
 import zmq
 
 from provisor import SLOW, Pipeline, event, wait_until
@@ -92,7 +93,7 @@ def encode(value):
     return json.dumps(value).encode()
 
 
-def receive(socket, timeout=20):
+def receive(socket, timeout=60):
     assert socket.poll(timeout * 1000 * SLOW), "no answer"
     return socket.recv()
 
@@ -224,3 +225,28 @@ class Auditor(_Peer):
     def of(self, topic):
         with self.lock:
             return [r for r in self.records if r[1] == topic.encode()]
+
+
+@pytest.fixture
+def make_emitter(tmp_path):
+    made = []
+
+    def make(start=True, **env):
+        directory = tmp_path / f"e{len(made)}"
+        directory.mkdir()
+        made.append(Emitter(directory, **env))
+        return made[-1].start() if start else made[-1]
+
+    yield make
+    for emitter in made:
+        emitter.close()
+
+
+@pytest.fixture
+def emitter(make_emitter):
+    return make_emitter()
+
+
+def rss_mib(emitter):
+    with open(f"/proc/{emitter.stage.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024

@@ -2,6 +2,7 @@
 and plays cores, handlers and subscribers with real clients. Nothing here waits a fixed time:
 `wait_until` polls a state with a deadline."""
 
+import concurrent.futures
 import contextlib
 import http.server
 import json
@@ -21,7 +22,7 @@ SHAPE = int(os.environ.get("PROVISOR_SHAPE", "1"))  # of routers, and of deliver
 SLOW = 4 if os.environ.get("PROVISOR_SLOW") else 1  # sanitizer builds wait longer
 
 
-def wait_until(predicate, timeout=20, what="the state"):
+def wait_until(predicate, timeout=60, what="the state"):
     """Returns the first true value of predicate()."""
     deadline = time.monotonic() + timeout * SLOW
     while True:
@@ -215,6 +216,11 @@ class Pipeline:
         assert not check or done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
         return done
 
+    def cli_all(self, *commands):
+        """Several at once, for those that wait for long; whatever they return."""
+        with concurrent.futures.ThreadPoolExecutor(len(commands)) as pool:
+            return list(pool.map(lambda args: self.cli(*args, check=False), commands))
+
     def cli_json(self, *args):
         """A command with --json: a list of objects, one per line."""
         out = self.cli(*args, "--json").stdout
@@ -257,12 +263,12 @@ class Core:
     def send(self, request):
         self.socket.send(request if isinstance(request, bytes) else json.dumps(request).encode())
 
-    def recv(self, timeout=20):
+    def recv(self, timeout=60):
         if not self.socket.poll(timeout * 1000 * SLOW):
             raise TimeoutError("no answer from the intake")
         return self.socket.recv()
 
-    def push(self, request, timeout=20):
+    def push(self, request, timeout=60):
         """One request, its answer decoded."""
         self.send(request)
         return json.loads(self.recv(timeout))
@@ -397,7 +403,7 @@ class Handler:
         with self.lock:
             return len(self.requests)
 
-    def wait(self, count, timeout=30):
+    def wait(self, count, timeout=60):
         wait_until(lambda: self.count() >= count, timeout, f"{count} requests, got {self.count()}")
         return self.requests
 
