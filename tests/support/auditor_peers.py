@@ -5,6 +5,7 @@ import random
 import time
 
 import msgpack
+import pytest
 import zmq
 
 from provisor import Pipeline, ask, wait_until
@@ -235,3 +236,23 @@ class ReplaySocket:
                 answers += msgpack.packb({1: replay[1], 2: status.encode(), 4: b"no such event"})
             if not drop:
                 self.socket.send_multipart([client, answers])
+
+
+@pytest.fixture
+def make_auditor(tmp_path):
+    made = []
+
+    def make(start=True, **env):
+        directory = tmp_path / f"a{len(made)}"
+        directory.mkdir()
+        made.append(Auditor(directory, **env))
+        return made[-1].start() if start else made[-1]
+
+    yield make
+    for auditor in made:
+        auditor.close()
+
+
+@pytest.fixture
+def auditor(make_auditor):
+    return make_auditor()
