@@ -1,10 +1,13 @@
-"""From one deliverer to two: the map of partitions changes while cores go on sending."""
+"""From one deliverer to two, and to three: the map of partitions changes while cores go on sending."""
 
 import json
+import os
+import pty
 import signal
+import subprocess
 import threading
 
-from provisor import event, wait_until
+from provisor import BIN, SLOW, event, wait_until
 
 
 class Traffic:
@@ -84,3 +87,86 @@ def test_from_one_deliverer_to_two(make_pipeline, handler):
     assert counters(got) == {n: list(range(sent)) for n, sent in traffic.sent.items()}
     for stage in (one, two):
         wait_until(lambda s=stage: s.control("stats")["stats"]["delivered"] > 0, what="both deliver")
+
+
+class Terminal:
+    """A command whose messages go to a terminal; what it shows is read as it comes."""
+
+    def __init__(self, pipeline, *args):
+        self.shown = b""
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen([BIN / "provisor", *args, "--data", pipeline.data],
+                                        env={**os.environ, **pipeline.env}, stderr=theirs, stdout=subprocess.PIPE)
+        os.close(theirs)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        try:
+            while part := os.read(self._ours, 4096):
+                self.shown += part
+        except OSError:
+            pass  # the terminal's other end is closed
+
+    def end(self, timeout=60):
+        """Exit code and what went to stdout."""
+        out, _ = self.process.communicate(timeout=timeout * SLOW)
+        self._reader.join()
+        os.close(self._ours)
+        return self.process.returncode, out.decode()
+
+
+def test_from_two_deliverers_to_three(make_pipeline, handler):
+    p = make_pipeline(start=False, deliverers=3)
+    deliverers = [p["deliverer"], p["deliverer1"], p["deliverer2"]]
+    old, router = deliverers[:2], p["router"]
+    thirds = p.env["PROVISOR_ROUTER_DELIVERERS"]
+    mine = [d.env["PROVISOR_DELIVERER_PARTITIONS"] for d in deliverers]
+    for d, half in zip(old, ("0-31", "32-63")):
+        d.env["PROVISOR_DELIVERER_PARTITIONS"] = half
+    p.env["PROVISOR_ROUTER_DELIVERERS"] = " ".join(
+        f"{d.env['PROVISOR_DELIVERER_PARTITIONS']}={d.endpoint('intake')}" for d in old)
+    p.env["PROVISOR_CLI_DELIVERERS"] = " ".join(d.endpoint("control") for d in old)
+    for stage in [p["auditor"], *old, router, p["emitter"]]:
+        stage.start()
+    for d in old:
+        wait_until(d.ready, what=d.name)
+    down, got = [True], []
+    respond = lambda r: 503 if down[0] else got.append(json.loads(r["body"])) or 200  # noqa: E731
+    p.add_handler(handler(respond=respond).url, "--retry", ",".join(["2s"] * 30))
+    traffic = Traffic(p, 100)
+    try:
+        for d in old:
+            wait_until(lambda d=d: d.control("stats")["stats"]["pending"] > 200, what="a backlog")
+        for d, third, half in zip(old, mine, ("0-31", "32-63")):
+            d.stop()
+            d.env["PROVISOR_DELIVERER_PARTITIONS"] = third
+            assert d.start().wait() == 78, "both lose partitions"
+            assert "provisor drain" in d.log_text()
+            d.env["PROVISOR_DELIVERER_PARTITIONS"] = half
+            d.start()
+            wait_until(d.ready, what=d.name)
+        draining = Terminal(p, "drain", "--timeout", "60s")
+        wait_until(lambda: draining.shown.count(b"\rpending ") >= 3, what="progress")
+        down[0] = False
+        assert draining.end() == (0, "empty; takes nothing new until it is restarted\n")
+        assert b"pending 0, ids 0, records 0" in draining.shown.splitlines()[-1]
+
+        for stage in (*old, router):
+            stage.stop()
+        p.env["PROVISOR_ROUTER_DELIVERERS"] = thirds
+        for d, third in zip(deliverers, mine):
+            d.env["PROVISOR_DELIVERER_PARTITIONS"] = third
+        for stage in (*deliverers, router):
+            stage.start()
+        before = traffic.sent[0]
+        wait_until(lambda: traffic.sent[0] > before + 2, what="more traffic")
+    finally:
+        down[0] = False
+        traffic.stop()
+    total = sum(traffic.sent.values())
+    wait_until(lambda: len(got) >= total, 60, "all delivered")
+    assert counters(got) == {n: list(range(sent)) for n, sent in traffic.sent.items()}
+    assert len(got) == total, "nothing was killed: nothing comes twice"
+    for d in deliverers:
+        wait_until(lambda d=d: d.control("stats")["stats"]["delivered"] > 0, what="all three deliver")
