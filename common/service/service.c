@@ -23,6 +23,7 @@ enum {
     SAME_SIGNAL_MS = 300, /* a supervisor that dies signals once per thread of its own */
     QUESTION_BYTES_MAX = 64 << 10,
     WHY_BYTES = 160,
+    DESCRIPTORS_MIN = 128, /* what is open at the start, some connections, some room */
 };
 
 typedef enum { RUNNING, DRAINING, ENDED } state_t;
@@ -341,13 +342,19 @@ static result_t load_config(service_t *service, const flags_t *flags, fault_t *f
 }
 
 /* Many peers, handlers and connections: as many descriptors as this process may have. */
-static void raise_descriptor_limit(void)
+static result_t raise_descriptor_limit(fault_t *fault)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
+        return RESULT_OK;
+    if (limit.rlim_max < DESCRIPTORS_MIN)
+        return fault_set(fault, RESULT_INVALID,
+                         "this process may open %lld files, it needs %d at least: raise the limit "
+                         "(ulimit -n)",
+                         (long long)limit.rlim_max, DESCRIPTORS_MIN);
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+    return RESULT_OK;
 }
 
 static int64_t random_boot(void)
@@ -360,7 +367,9 @@ static int64_t random_boot(void)
 
 static result_t start(service_t *service, fault_t *fault)
 {
-    raise_descriptor_limit();
+    result_t r = raise_descriptor_limit(fault);
+    if (r != RESULT_OK)
+        return r;
     service->boot = random_boot();
     zsys_init();
     zsys_handler_set(NULL);
@@ -368,7 +377,7 @@ static result_t start(service_t *service, fault_t *fault)
     zloop_set_nonstop(service->loop, true);
     zmq_pollitem_t item = {.fd = service->signal_fd, .events = ZMQ_POLLIN};
     zloop_poller(service->loop, &item, on_signal, service);
-    result_t r = service->spec->create(service, &service->self, fault);
+    r = service->spec->create(service, &service->self, fault);
     if (r == RESULT_OK && service->spec->backup)
         service->backup =
             backup_new(service->spec->backup, service->self, config_data(service->config),

@@ -3,6 +3,8 @@
 #include "common/base/mem.h"
 #include "services/auditor/segment.h"
 
+#include <stdio.h>
+
 typedef struct {
     db_t *db; /* NULL: empty */
     int64_t first_id;
@@ -83,6 +85,13 @@ result_t archive_open(archive_t *archive, const shelf_segment_t *segment, db_t *
     return RESULT_OK;
 }
 
+result_t archive_fault(db_t *db, result_t r, fault_t *fault)
+{
+    fault_t why;
+    snprintf(why.text, sizeof why.text, "%s", db ? db_error(db) : fault->text);
+    return fault_set(fault, r, "cannot read history: %.400s", *why.text ? why.text : result_str(r));
+}
+
 shelf_t *archive_shelf(const archive_t *archive)
 {
     return archive->shelf;
@@ -104,7 +113,7 @@ result_t archive_find(archive_t *archive, slice_t event_id, const char *topic, i
         if (r == RESULT_OK)
             *ret_db = db;
         if (r != RESULT_NOT_FOUND)
-            return r == RESULT_OK ? r : fault_set(fault, r, "history: %s", result_str(r));
+            return r == RESULT_OK ? r : archive_fault(db, r, fault);
     }
     return RESULT_NOT_FOUND;
 }

@@ -22,6 +22,8 @@ size_t archive_segments(archive_t *archive, shelf_segment_t **ret_segments);
 /* The connection is the archive's, valid until the next open. */
 result_t archive_open(archive_t *archive, const shelf_segment_t *segment, db_t **ret_db,
                       fault_t *fault) MUST_CHECK;
+/* The fault of what was read from db, or of opening it (NULL; fault says why). Returns result. */
+result_t archive_fault(db_t *db, result_t result, fault_t *fault);
 /* Closes what is kept open: of segments that are gone, or all when nothing was asked lately. */
 void archive_rest(archive_t *archive, bool all);
 shelf_t *archive_shelf(const archive_t *archive);

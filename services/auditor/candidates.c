@@ -103,7 +103,7 @@ static result_t find_ended(find_t *find, fault_t *fault)
     size_t n = archive_segments(find->desk->archive, &segments);
     for (size_t i = 0; i < n && !find->ended; i++) {
         const shelf_segment_t *segment = &segments[i];
-        db_t *db;
+        db_t *db = NULL;
         if (segment->last_id <= find->job->planned_id ||
             segment->span.first_id > find->job->until_id)
             continue;
@@ -111,7 +111,7 @@ static result_t find_ended(find_t *find, fault_t *fault)
         if (r == RESULT_OK)
             r = find_in_segment(find, db, segment->last_id);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return fault_set(fault, r, "cannot read history: %s", result_str(r));
+            return archive_fault(db, r, fault);
         find->ended |= is_enough(find);
     }
     if (!find->ended && find->found)
@@ -173,14 +173,14 @@ static result_t find_event(desk_t *desk, const job_t *job, candidates_t *found, 
     AUTO_FREE shelf_segment_t *segments = NULL;
     size_t n = archive_segments(desk->archive, &segments);
     for (size_t i = 0; i < n; i++) {
-        db_t *db;
+        db_t *db = NULL;
         if (!segments[i].live && !tail_span_reaches(&segments[i].span, slice_of(job->event_id)))
             continue;
         result_t r = archive_open(desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = find_event_in_segment(job, db, found);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return fault_set(fault, r, "cannot read history: %s", result_str(r));
+            return archive_fault(db, r, fault);
     }
     keep_matching(job, found);
     found->searched_id = job->until_id;

@@ -83,14 +83,14 @@ static result_t read_all(fill_t *fill, fault_t *fault)
     AUTO_FREE shelf_segment_t *segments = NULL;
     size_t n = archive_segments(fill->desk->archive, &segments);
     for (size_t i = 0; i < n && !fill->ended; i++) {
-        db_t *db;
+        db_t *db = NULL;
         if (segments[i].last_id < fill->next || segments[i].span.first_id > fill->to)
             continue;
         result_t r = archive_open(fill->desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = read_segment(fill, db);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return fault_set(fault, r, "cannot read history: %s", result_str(r));
+            return archive_fault(db, r, fault);
     }
     return RESULT_OK;
 }

@@ -136,14 +136,14 @@ result_t candidates_inspect(desk_t *desk, candidates_t *candidates, fault_t *fau
     for (size_t i = 0; i < candidates->n; i++)
         candidates->list[i].item.replay = 1;
     for (size_t i = 0; i < n; i++) {
-        db_t *db;
+        db_t *db = NULL;
         if (!may_know(&segments[i], candidates))
             continue;
         result_t r = archive_open(desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = inspect_segment(&segments[i], db, candidates);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return fault_set(fault, r, "cannot read history: %s", result_str(r));
+            return archive_fault(db, r, fault);
     }
     return RESULT_OK;
 }

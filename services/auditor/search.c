@@ -211,14 +211,14 @@ static result_t search_all(const search_t *search, progress_t *progress, fault_t
     archive_t *archive = progress->desk->archive;
     size_t n = archive_segments(archive, &segments);
     for (size_t i = n; i-- > 0 && !progress->ended;) {
-        db_t *db;
+        db_t *db = NULL;
         if (!may_have(search, &segments[i]))
             continue;
         result_t r = archive_open(archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = search_segment(search, progress, &segments[i], db);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return fault_set(fault, r, "cannot read history: %s", result_str(r));
+            return archive_fault(db, r, fault);
     }
     return RESULT_OK;
 }

@@ -63,14 +63,14 @@ static result_t add_all(desk_t *desk, story_t *story, fault_t *fault)
     AUTO_FREE shelf_segment_t *segments = NULL;
     size_t n = archive_segments(desk->archive, &segments);
     for (size_t i = 0; i < n && !story->more; i++) {
-        db_t *db;
+        db_t *db = NULL;
         if (!segments[i].live && !tail_span_reaches(&segments[i].span, story->event_id))
             continue;
         result_t r = archive_open(desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = add_records(story, db);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return fault_set(fault, r, "cannot read history: %s", result_str(r));
+            return archive_fault(db, r, fault);
     }
     return RESULT_OK;
 }

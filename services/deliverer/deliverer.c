@@ -165,6 +165,7 @@ static int on_poll(zloop_t *loop, int timer_id, void *self)
     (void)roster_poll(d->roster);
     intake_poll(d->intake);
     read_again(d);
+    sending_poll(d->sending);
     deliverer_turn(d);
     return 0;
 }
@@ -181,6 +182,7 @@ static void create_parts(deliverer_t *d)
     d->refill = refill_new(d);
     d->cancel = cancel_new(d);
     d->sending = sending_new(d);
+    sending_set_max(d->sending, concurrency);
     d->http = http_new(d->loop, concurrency, sending_done, d);
     d->script =
         script_new(d->loop, config_text(config, "deliverer", "script_dir"), sending_done, d);
@@ -296,7 +298,7 @@ static void deliverer_reload(void *self)
     const config_t *config = service_config(d->service);
     take_limits(d);
     cache_set_max(d->cache, config_int(config, "deliverer", "body_cache"));
-    lanes_set_global_max(d->lanes, (int)config_int(config, "deliverer", "concurrency"));
+    sending_set_max(d->sending, (int)config_int(config, "deliverer", "concurrency"));
     roster_reload(d->roster, &d->limits.defaults);
     deliverer_turn(d);
 }
@@ -328,6 +330,7 @@ static void deliverer_stats(void *self, json_writer_t *w)
     json_key_int(w, "failed", counts->failed);
     json_key_int(w, "exhausted", counts->exhausted);
     json_key_int(w, "cancelled", counts->cancelled);
+    json_key_int(w, "starved", counts->starved);
     json_key_int(w, "body_cache_bytes", cache_bytes(d->cache));
     json_key_int(w, "store_bytes", backlog_size_bytes(d->backlog));
     audit_stats(d->audit, w);

@@ -46,6 +46,7 @@ typedef struct {
     int64_t failed; /* attempts that were not 2xx */
     int64_t exhausted;
     int64_t cancelled;
+    int64_t starved; /* requests that found no descriptor left */
 } deliverer_counts_t;
 
 typedef struct intake_t intake_t;

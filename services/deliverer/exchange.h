@@ -25,6 +25,7 @@ typedef enum {
     EXCHANGE_REFUSED,  /* could not connect: refused, unreachable, name unknown */
     EXCHANGE_TLS,      /* certificate or handshake */
     EXCHANGE_BROKEN,   /* connection lost, malformed answer */
+    EXCHANGE_STARVED,  /* not tried: this process has no descriptor left */
     EXCHANGE_INVALID,  /* could not even be tried: bad URL, missing file, script outside the folder
                         */
 } exchange_end_t;

@@ -10,18 +10,15 @@
 enum { HTTP_1, HTTP_2, N_VERSIONS };
 
 struct http_t {
-    zloop_t *loop;
-    int connections_max;
-    exchange_done_fn *done;
-    void *owner;
-    http_multi_t *multis[N_VERSIONS]; /* NULL until the first request */
+    http_multi_t *multis[N_VERSIONS];
 };
 
 http_t *http_new(zloop_t *loop, int connections_max, exchange_done_fn *done, void *owner)
 {
     http_t *self = MEM_NEW(http_t);
     ENSURE(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    *self = (http_t){loop, connections_max, done, owner, {NULL}};
+    for (int i = 0; i < N_VERSIONS; i++)
+        self->multis[i] = http_multi_new(loop, connections_max, done, owner);
     return self;
 }
 
@@ -39,17 +36,19 @@ void http_destroy(http_t **http)
 
 void http_send(http_t *self, const exchange_request_t *request, void *tag)
 {
-    http_multi_t **multi = &self->multis[request->http2 ? HTTP_2 : HTTP_1];
-    if (!*multi)
-        *multi = http_multi_new(self->loop, self->connections_max, self->done, self->owner);
-    http_multi_send(*multi, request, tag);
+    http_multi_send(self->multis[request->http2 ? HTTP_2 : HTTP_1], request, tag);
 }
 
 size_t http_in_flight(const http_t *self)
 {
     size_t n = 0;
     for (int i = 0; i < N_VERSIONS; i++)
-        if (self->multis[i])
-            n += http_multi_in_flight(self->multis[i]);
+        n += http_multi_in_flight(self->multis[i]);
     return n;
+}
+
+void http_unstarve(http_t *self)
+{
+    for (int i = 0; i < N_VERSIONS; i++)
+        http_multi_unstarve(self->multis[i]);
 }

@@ -27,5 +27,8 @@ void http_destroy(http_t **http);
  * sent. */
 void http_send(http_t *http, const exchange_request_t *request, void *tag);
 size_t http_in_flight(const http_t *http);
+/* There may be descriptors again: from EXCHANGE_STARVED to here a new connection takes the place of
+ * one that is kept. */
+void http_unstarve(http_t *http);
 
 #endif

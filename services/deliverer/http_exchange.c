@@ -66,7 +66,7 @@ static void set_for_ever(http_exchange_t *exchange)
     SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
     SET(easy, CURLOPT_PREREQDATA, exchange);
     SET(easy, CURLOPT_OPENSOCKETFUNCTION, common->on_open);
-    SET(easy, CURLOPT_OPENSOCKETDATA, common->sockets_owner);
+    SET(easy, CURLOPT_OPENSOCKETDATA, exchange);
     SET(easy, CURLOPT_CLOSESOCKETFUNCTION, common->on_close);
     SET(easy, CURLOPT_CLOSESOCKETDATA, common->sockets_owner);
 }
@@ -158,6 +158,7 @@ void http_exchange_begin(http_exchange_t *self, const exchange_request_t *reques
         set_for_ever(self);
     }
     self->n_tries = 0;
+    self->starved = false;
     self->curl_text[0] = '\0';
     http_response_begin(&self->response, (size_t)request->response_max_bytes);
     set_request(self);

@@ -11,7 +11,7 @@
 
 /* What all exchanges of one http_t share. Outlives them. */
 typedef struct {
-    curl_opensocket_callback on_open;
+    curl_opensocket_callback on_open; /* its argument is the exchange */
     curl_closesocket_callback on_close;
     void *sockets_owner;
     const char *system_ca; /* PEM bundle where a request names none; NULL: none */
@@ -26,6 +26,7 @@ typedef struct http_exchange_t {
     heap_node_t deadline; /* the owner's */
     int n_tries; /* how often a connection was there to send on: curl sends once more by itself when
                     a kept connection turns out to be closed */
+    bool starved; /* it wanted a socket when no descriptor was left */
     http_response_t response;
     struct curl_slist *headers; /* nodes that borrow the request's texts */
     size_t headers_max;

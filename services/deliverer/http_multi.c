@@ -1,6 +1,8 @@
 #include "services/deliverer/http_multi.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,9 +56,11 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    http_multi_t *self = arg;
+    http_exchange_t *exchange = arg;
+    http_multi_t *self = exchange->common->sockets_owner;
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    exchange->starved = fd < 0 && (errno == EMFILE || errno == ENFILE);
     if (fd >= 0) {
         watch_forget(self->watch, fd); /* curl closes what never got connected without on_close */
         watch_set(self->watch, fd, self, 0);
@@ -135,11 +139,33 @@ static void finish(http_multi_t *self, http_exchange_t *exchange, exchange_end_t
     give_exchange(self, exchange);
 }
 
+#define SET_MULTI(multi, option, value) ENSURE(curl_multi_setopt(multi, option, value) == CURLM_OK)
+
+static bool is_descriptor_left(void)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    bool none = fd < 0 && (errno == EMFILE || errno == ENFILE);
+    if (fd >= 0)
+        close(fd);
+    return !none;
+}
+
+/* The resolver and TLS need descriptors as well, and have other words for it that there is none. */
+static bool is_starved(const http_exchange_t *exchange)
+{
+    return exchange->n_tries == 0 && (exchange->starved || !is_descriptor_left());
+}
+
 static void on_ended(http_multi_t *self, http_exchange_t *exchange, CURLcode code)
 {
     AUTO_BUF text = {0};
     if (code == CURLE_OK || exchange->response.reading == HTTP_ENOUGH) {
         finish(self, exchange, EXCHANGE_ANSWERED, (slice_t){0});
+        return;
+    }
+    if (is_starved(exchange)) { /* from now on a new connection takes the place of an idle one */
+        SET_MULTI(self->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, 1L);
+        finish(self, exchange, EXCHANGE_STARVED, SLICE("no file descriptor is left"));
         return;
     }
     http_progress_t progress = progress_of(exchange);
@@ -229,8 +255,6 @@ static char *default_ca(void)
     return path;
 }
 
-#define SET_MULTI(multi, option, value) ENSURE(curl_multi_setopt(multi, option, value) == CURLM_OK)
-
 http_multi_t *http_multi_new(zloop_t *loop, int connections_max, exchange_done_fn *done,
                              void *owner)
 {
@@ -293,4 +317,9 @@ void http_multi_send(http_multi_t *self, const exchange_request_t *request, void
 size_t http_multi_in_flight(const http_multi_t *self)
 {
     return heap_size(self->deadlines);
+}
+
+void http_multi_unstarve(http_multi_t *self)
+{
+    SET_MULTI(self->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, 0L);
 }

@@ -14,5 +14,6 @@ http_multi_t *http_multi_new(zloop_t *loop, int connections_max, exchange_done_f
 void http_multi_destroy(http_multi_t **multi);
 void http_multi_send(http_multi_t *multi, const exchange_request_t *request, void *tag);
 size_t http_multi_in_flight(const http_multi_t *multi);
+void http_multi_unstarve(http_multi_t *multi);
 
 #endif

@@ -14,7 +14,7 @@ outcome_t outcome_of(const exchange_result_t *result)
 
 lanes_health_t outcome_health(const exchange_result_t *result)
 {
-    if (result->end == EXCHANGE_INVALID)
+    if (result->end == EXCHANGE_INVALID || result->end == EXCHANGE_STARVED)
         return LANES_NEUTRAL;
     if (result->end != EXCHANGE_ANSWERED)
         return LANES_UNHEALTHY;

@@ -39,9 +39,10 @@ typedef struct run_t {
     pid_t pid;            /* also the group; 0: never started, or its exit was seen */
     heap_node_t deadline; /* in a heap as long as the exchange is open */
     stream_t streams[SCRIPT_FDS];
-    size_t sent;    /* bytes of the body */
-    buf_t out, err; /* each at most response_max_bytes */
-    fault_t fault;  /* why it could not be started */
+    size_t sent;     /* bytes of the body */
+    buf_t out, err;  /* each at most response_max_bytes */
+    fault_t fault;   /* why it could not be started */
+    result_t result; /* of its start */
     LIST_ENTRY(run_t) others;
 } run_t;
 
@@ -217,7 +218,8 @@ static void on_due(void *owner)
         if (run->pid) {
             report_timeout(run);
         } else {
-            report(run, EXCHANGE_INVALID, 0, slice_of(run->fault.text));
+            report(run, run->result == RESULT_FULL ? EXCHANGE_STARVED : EXCHANGE_INVALID, 0,
+                   slice_of(run->fault.text));
             free_run(run);
         }
     }
@@ -292,7 +294,8 @@ void script_send(script_t *self, const exchange_request_t *request, void *tag)
     run->begun_us = clk_mono_us();
     LIST_INSERT_HEAD(&self->runs, run, others);
     int64_t due_us = run->begun_us;
-    if (start(run) == RESULT_OK) {
+    run->result = start(run);
+    if (run->result == RESULT_OK) {
         write_body(run);
         due_us += request->timeout_ms * 1000;
     } /* else done is called by the loop, at once */

@@ -81,8 +81,8 @@ static int spawn(const char *path, const char *const *environment, const int the
 
 static result_t cannot(fault_t *fault, const char *path, int error)
 {
-    return fault_set(fault, RESULT_INVALID, "script %s cannot be started: %s%s", path,
-                     strerror(error),
+    result_t r = error == EMFILE || error == ENFILE ? RESULT_FULL : RESULT_INVALID;
+    return fault_set(fault, r, "script %s cannot be started: %s%s", path, strerror(error),
                      error == ENOEXEC || error == ENOENT ? " (see its first line, #!)" : "");
 }
 

@@ -18,7 +18,10 @@ struct sending_t {
     size_t n;
     int timer_id; /* -1: none */
     int64_t timer_due_ms;
-    bool more; /* the last turn ended before everything was started */
+    bool more;   /* the last turn ended before everything was started */
+    int max;     /* in flight at once */
+    int allowed; /* of these, as far as descriptors go */
+    bool paused; /* not even one could start: until the next poll */
 };
 
 sending_t *sending_new(deliverer_t *deliverer)
@@ -26,6 +29,48 @@ sending_t *sending_new(deliverer_t *deliverer)
     sending_t *sending = MEM_NEW(sending_t);
     *sending = (sending_t){.deliverer = deliverer, .timer_id = -1};
     return sending;
+}
+
+static void allow(sending_t *sending, int allowed)
+{
+    sending->allowed = allowed;
+    lanes_set_global_max(sending->deliverer->lanes, allowed);
+}
+
+void sending_set_max(sending_t *sending, int max)
+{
+    sending->max = max;
+    allow(sending, max);
+}
+
+/* What is in flight now is as much as there can be; more is tried step by step. */
+static void starve(sending_t *sending)
+{
+    deliverer_t *d = sending->deliverer;
+    d->counts.starved++;
+    if (sending->allowed == sending->max)
+        log_line(d->log, LEVEL_WARN,
+                 "event=descriptors_exhausted next=\"fewer requests at once; raise the limit of "
+                 "open files\"");
+    sending->paused = sending->n == 0;
+    allow(sending, sending->n ? (int)sending->n : 1);
+}
+
+void sending_poll(sending_t *sending)
+{
+    deliverer_t *d = sending->deliverer;
+    sending->paused = false;
+    if (sending->allowed == sending->max)
+        return;
+    http_unstarve(d->http);
+    allow(sending, sending->allowed < sending->max / 2 ? sending->allowed * 2 : sending->max);
+    if (sending->allowed == sending->max)
+        log_line(d->log, LEVEL_INFO, "event=descriptors_free");
+}
+
+static bool may_start(const sending_t *sending)
+{
+    return deliverer_working(sending->deliverer) && !sending->paused;
 }
 
 static flight_t *flight_new(sending_t *sending, const lanes_delivery_t *delivery,
@@ -195,7 +240,7 @@ void sending_start(sending_t *sending)
     lanes_delivery_t delivery;
     int started = 0;
     refill_answer(d->refill);
-    while (deliverer_working(d) && started < STARTS_PER_TURN &&
+    while (may_start(sending) && started < STARTS_PER_TURN &&
            lanes_take(d->lanes, clk_mono_ms(), &delivery)) {
         start_one(d, &delivery);
         refill_answer(d->refill);
@@ -219,7 +264,7 @@ void sending_arm(sending_t *sending)
     deliverer_t *d = sending->deliverer;
     int64_t now_ms = clk_mono_ms();
     int64_t due_ms = -1;
-    if (deliverer_working(d))
+    if (may_start(sending))
         due_ms = sending->more ? now_ms : lanes_due_ms(d->lanes, now_ms);
     if (sending->timer_id >= 0) {
         if (due_ms == sending->timer_due_ms)
@@ -261,12 +306,31 @@ bool sending_cancelling(const sending_t *sending, int64_t handler_id, const uint
     return false;
 }
 
+/* It was not tried: no attempt is counted, nothing is recorded. */
+static void give_back(deliverer_t *d, flight_t *flight)
+{
+    lanes_delivery_t *delivery = &flight->delivery;
+    busy_remove(d->busy, delivery->seq, delivery->handler_id);
+    if (flight->cancel) {
+        end_untried(d, ENDED_CANCELLED, flight->cancel, delivery, flight->entry, flight->event);
+        return;
+    }
+    if (!delivery->attempts)
+        delivery->first_wall_ms = 0;
+    lanes_done(d->lanes, delivery, &(lanes_verdict_t){.next = LANES_BACK}, clk_mono_ms());
+}
+
 void sending_done(void *owner, void *tag, const exchange_result_t *result)
 {
     deliverer_t *d = owner;
     flight_t *flight = tag;
     CRASH_POINT("deliverer.responded");
-    ended_attempt(d, flight, result);
+    if (result->end == EXCHANGE_STARVED)
+        give_back(d, flight);
+    else
+        ended_attempt(d, flight, result);
     flight_release(d->sending, flight);
+    if (result->end == EXCHANGE_STARVED)
+        starve(d->sending);
     deliverer_turn(d);
 }

@@ -21,6 +21,10 @@ typedef struct flight {
 sending_t *sending_new(deliverer_t *deliverer);
 /* Gives up what is in flight; http and script have ended it before. */
 void sending_destroy(sending_t **sending);
+/* Requests in flight at once; when descriptors run out it allows itself fewer for a while. */
+void sending_set_max(sending_t *sending, int max);
+/* Each 500 ms: more may be tried again. */
+void sending_poll(sending_t *sending);
 /* Starts what may start now. */
 void sending_start(sending_t *sending);
 /* Sets the timer to the moment when something may start without anything else happening. */
