@@ -86,8 +86,8 @@ struct emitter_t {
     size_t n_unmatched, unmatched_capacity;
 
     int64_t timer_due_ms;
-    int timer;         /* -1: none */
-    bool disk_full;    /* the writer waits: nothing can be written for now */
+    int timer;      /* -1: none */
+    bool disk_full; /* the writer waits: nothing can be written for now */
     char disk_why[160];
     bool blocked;      /* no router takes more: the loop waits for POLLOUT */
     bool audit_behind; /* rows wait for room to be recorded; a cursor goes over them */

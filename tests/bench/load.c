@@ -171,17 +171,12 @@ static void parse(options_t *o, int argc, char **argv)
         const char **text;
         int64_t *number;
     } known[] = {
-        {"--intake",  &o->intake, NULL       },
-        {"--push",    &o->push,   NULL       },
-        {"--key",     &o->key,    NULL       },
-        {"--event",   &o->event,  NULL       },
-        {"--count",   NULL,       &o->count  },
-        {"--array",   NULL,       &o->array  },
-        {"--window",  NULL,       &o->window },
-        {"--rate",    NULL,       &o->rate   },
-        {"--objects", NULL,       &o->objects},
-        {"--size",    NULL,       &o->size   },
-        {"--seconds", NULL,       &o->seconds},
+        {"--intake", &o->intake, NULL},   {"--push", &o->push, NULL},
+        {"--key", &o->key, NULL},         {"--event", &o->event, NULL},
+        {"--count", NULL, &o->count},     {"--array", NULL, &o->array},
+        {"--window", NULL, &o->window},   {"--rate", NULL, &o->rate},
+        {"--objects", NULL, &o->objects}, {"--size", NULL, &o->size},
+        {"--seconds", NULL, &o->seconds},
     };
     for (int i = 1; i + 1 < argc; i += 2) {
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
