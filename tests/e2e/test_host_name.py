@@ -1,0 +1,66 @@
+"""A handler whose host name does not resolve for a while: the deliverer runs with an /etc/hosts of its own."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+import provisor
+from provisor import event, wait_until
+
+NAME = "handler.provisor.test"
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """A file that is /etc/hosts to what in_namespace starts; nothing else resolves there."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+        pytest.skip("a file system of its own needs root")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n")
+    (tmp_path / "nsswitch.conf").write_text("hosts: files\n")
+    return hosts
+
+
+def in_namespace(stage, hosts, folder, monkeypatch):
+    """Starts the stage's binary behind a script that mounts first."""
+    script = folder / f"provisor-{stage.kind}"
+    script.write_text(f"""#!/bin/sh
+exec unshare --mount sh -c 'mount --bind {hosts} /etc/hosts &&
+mount --bind {hosts.parent}/nsswitch.conf /etc/nsswitch.conf && exec {provisor.BIN}/provisor-{stage.kind} "$@"' sh "$@"
+""")
+    script.chmod(stat.S_IRWXU)
+    with monkeypatch.context() as patch:
+        patch.setattr(provisor, "BIN", folder)
+        stage.start()
+
+
+def test_a_name_that_does_not_resolve_is_a_failed_connection(make_pipeline, handler, hosts, tmp_path, monkeypatch):
+    pipeline = make_pipeline(start=False, deliverers=1)
+    for stage in pipeline.stages.values():
+        if stage.kind == "deliverer":
+            in_namespace(stage, hosts, tmp_path, monkeypatch)
+        else:
+            stage.start()
+    pipeline.wait_ready()
+    named, other = handler(lambda request: (200, "", {"Connection": "close"})), handler()
+    url = f"http://{NAME}:{named.port}/api"
+    pipeline.add_handler(url, "--retry", ",".join(["500ms"] * 30), name="named")
+    pipeline.add_handler(other.url, name="other")
+    with pipeline.core() as core:
+        core.accept([event()])
+        other.wait(1)
+        retrying = wait_until(lambda: pipeline.records(["delivery.retrying"]), what="a failed attempt")
+        assert retrying[0]["error"] == f"host not found: {NAME}" and retrying[0]["attempt"] == 1
+        core.accept([event(object_id=n) for n in range(100, 150)])
+        other.wait(51)  # nobody else waits for the resolver
+        assert named.count() == 0
+        with open(hosts, "a") as file:
+            file.write(f"127.0.0.1 {NAME}\n")
+        named.wait(51, timeout=120)
+    delivered = wait_until(lambda: (r := pipeline.records(["delivery.delivered"])) and len(r) == 102 and r,
+                           what="history of all")
+    first = [r for r in delivered if r["url"] == url and r["object_id"] == 12]
+    assert len(first) == 1 and first[0]["attempt"] > 1, "attempts counted"
+    assert named.count() == 51
