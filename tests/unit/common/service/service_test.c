@@ -241,6 +241,7 @@ static void a_second_one_is_refused(void **state)
     place_t *place = *state;
     serve(place, "");
     AUTO(json_tree) ping = ask(place, "{\"op\":\"ping\"}");
+    assert_true(json_get_bool(ping, "ok", false));
     pid_t first = place->pid;
     assert_int_equal(run_to_end(place, ""), 75);
     expect_in("err", "(router.control): address in use; stop the other process or set "
