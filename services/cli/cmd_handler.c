@@ -226,6 +226,24 @@ static void print_handler_json(const handler_t *handler)
     cli_print(&line);
 }
 
+static const handler_t *find_name(const handlers_t *handlers, const char *name)
+{
+    for (size_t i = 0; i < handlers_count(handlers); i++) {
+        const handler_t *handler = handlers_at(handlers, i);
+        if (handler->status != HANDLER_DELETED && strcmp(handler->name, name) == 0)
+            return handler;
+    }
+    return NULL;
+}
+
+static void print_added(const cli_t *cli, const handler_t *handler)
+{
+    if (cli_json(cli))
+        print_handler_json(handler);
+    else
+        printf("%lld\n", (long long)handler->id);
+}
+
 static int add_run(cli_t *cli)
 {
     AUTO_HANDLER handler;
@@ -245,14 +263,16 @@ static int add_run(cli_t *cli)
     code = open_or_make_handlers(cli, &handlers);
     if (code != EXIT_OK)
         return code;
+    const handler_t *known = find_name(handlers, handler.name);
+    if (known && cli_flag(cli, "if-missing")) {
+        print_added(cli, known);
+        return EXIT_OK;
+    }
     if (handlers_add(handlers, &handler, &fault) != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
     fputs(notice.data ? notice.data : "", stderr);
     in_force_wait(cli, handlers_version(handlers));
-    if (cli_json(cli))
-        print_handler_json(handlers_find(handlers, handler.id));
-    else
-        printf("%lld\n", (long long)handler.id);
+    print_added(cli, handlers_find(handlers, handler.id));
     return EXIT_OK;
 }
 
@@ -402,7 +422,10 @@ static int show_run(cli_t *cli)
         {"tls", "verify|insecure", "insecure: certificates are not checked"},                      \
         {"description", "TEXT", "free text"}, {NULL},
 
-static const cli_flag_t handler_flags[] = {HANDLER_FLAGS};
+static const cli_flag_t add_flags[] = {
+    {"if-missing", NULL, "does nothing when there is a handler of this name; prints its id"},
+    HANDLER_FLAGS};
+static const cli_flag_t update_flags[] = {HANDLER_FLAGS};
 static const cli_flag_t list_flags[] = {{"all", NULL, "also archived and deleted ones"}, {NULL}};
 
 const cli_command_t cmd_handler[] = {
@@ -411,12 +434,12 @@ const cli_command_t cmd_handler[] = {
      "--secret generate\n"
      "  provisor handler add --name Switch --event clients.balance_zero --task "
      "http://127.0.0.1:8080/api --priority 1\n",
-     handler_flags, 0, -1, add_run},
+     add_flags, 0, -1, add_run},
     {"handler update", "ID",
      "Changes what the flags name; pending deliveries use it from their next attempt",
      "  provisor handler update 3 --timeout 5s --retry 1s,10s,1m\n"
      "  provisor handler update 3 --secret @new.txt --secret @old.txt\n",
-     handler_flags, 1, -1, update_run},
+     update_flags, 1, -1, update_run},
     {"handler list", "", "Lists the handlers",
      "  provisor handler list --all\n  provisor handler list --json\n", list_flags, 0, 0, list_run},
     {"handler show", "ID", "Shows one handler; secrets as fingerprints",

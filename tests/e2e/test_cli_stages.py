@@ -61,6 +61,17 @@ def test_handler_commands(pipeline, handler):
     assert refused.returncode == 1 and refused.stderr
 
 
+def test_a_handler_is_added_once(pipeline):
+    add = lambda *flags: int(pipeline.cli(  # noqa: E731
+        "handler", "add", "--name", "crm", "--event", "*", "--task", "http://127.0.0.1:9/", *flags).stdout)
+    first = add("--if-missing")
+    assert add("--if-missing") == first and len(pipeline.cli_json("handler", "list")) == 1
+    assert add() != first  # a name is a title
+    for handler in pipeline.cli_json("handler", "list"):
+        pipeline.cli("handler", "delete", str(handler["id"]))
+    assert add("--if-missing") not in (first, 0)
+
+
 def test_a_test_tells_what_becomes_of_it(pipeline, handler):
     h = handler(respond=lambda r: (500, "no"))
     for retry, text in (("none", "it is given up and not retried"), ("1h", "it is retried on")):
