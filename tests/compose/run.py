@@ -98,9 +98,19 @@ def refuses_a_second_owner(stack):
 
 
 def makes_a_backup(stack):
+    stack.saved = set(stack.accepted())
     stack.provisor("auditor", "backup", "/backups/one")
     stack.wait_flow()
-    say("provisor backup while events flow")
+    say("provisor backup: events go on")
+
+
+def rolls_an_upgrade(stack):
+    """New containers, downstream first."""
+    for service in reversed(STAGES):
+        stack.compose("up", "-d", "--no-deps", "--force-recreate", service)
+        wait_until(lambda s=service: stack.provisor(s, "ping", s, check=False) == "ready\n", f"{service} to be ready")
+    stack.wait_flow()
+    say("new containers, one after the other: events go on")
 
 
 def survives_a_restart(stack):
@@ -146,6 +156,17 @@ def has_everything_in_history(stack):
     say("history has every event and every delivery once")
 
 
+def restores_the_backup(stack):
+    stack.compose("down", profile="test")
+    stack.restore("one")
+    stack.compose("up", "-d")
+    stack.wait_healthy()
+    stack.compose("run", "--rm", "-T", "test-reader", profile="test")
+    known = set(map(str.strip, stack.lines("history")))
+    assert {f"event.accepted {id_} 0" for id_ in stack.saved} <= known
+    say("restored the backup: its events are in history")
+
+
 def one_deliverer():
     with Stack() as stack:
         comes_up(stack)
@@ -159,10 +180,12 @@ def one_deliverer():
         scales_routers(stack)
         refuses_a_second_owner(stack)
         makes_a_backup(stack)
+        rolls_an_upgrade(stack)
         survives_a_restart(stack)
         survives_down_and_up(stack)
         keeps_order(stack)
         has_everything_in_history(stack)
+        restores_the_backup(stack)
 
 
 def two_deliverers():

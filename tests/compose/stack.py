@@ -101,6 +101,15 @@ class Stack:
         done = run("docker", "logs", self.container(service, index), check=False)
         return done.stdout + done.stderr
 
+    def restore(self, name):
+        """As docs/operations.md tells."""
+        stores = ("backups", "journal", "queue", "history", "handlers")
+        run("docker", "run", "--rm", "--network", "none",
+            *(word for s in stores for word in ("-v", f"{self.project}_{s}:/{s}")), "debian:bookworm-slim", "sh", "-ec",
+            f"""cd /backups/{name}
+            rm -rf /journal/* /queue/* /history/* /handlers/*
+            cp -a journal.db /journal; cp -a queue.db /queue; cp -a history /history; cp -a handlers.db /handlers""")
+
     def add_handler(self, *flags):
         self.handler = int(self.provisor("router", "handler", "add", "--name", "test", "--event", "*", "--task",
                                          "http://test-handler:8080/", *flags))
