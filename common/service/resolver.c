@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+enum { FIRST_PAUSE_MS = 50 }; /* a peer that starts with us gets its name in a moment */
+
 typedef struct {
     char *addresses[RESOLVER_ADDRESSES_MAX]; /* sorted, each once */
     size_t n_addresses;
@@ -120,11 +122,12 @@ static bool answer_equal(const answer_t *a, const answer_t *b)
     return true;
 }
 
-static void look_up_one(shared_t *shared, size_t name)
+/* False when the name could not be looked up. */
+static bool look_up_one(shared_t *shared, size_t name)
 {
     answer_t fresh = {0};
     if (!look_up(shared->names[name], &fresh)) /* names never change: no lock */
-        return;
+        return false;
     pthread_mutex_lock(&shared->mutex);
     answer_t *known = &shared->answers[name], old = fresh;
     if (!answer_equal(known, &fresh)) {
@@ -135,15 +138,16 @@ static void look_up_one(shared_t *shared, size_t name)
     }
     pthread_mutex_unlock(&shared->mutex);
     answer_clear(&old);
+    return true;
 }
 
 /* True when the loop has left. */
-static bool wait_interval(shared_t *shared)
+static bool pause_for(shared_t *shared, int64_t pause_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + shared->interval_ms % 1000 * 1000000;
-    until.tv_sec += shared->interval_ms / 1000 + ns / 1000000000;
+    int64_t ns = until.tv_nsec + pause_ms % 1000 * 1000000;
+    until.tv_sec += pause_ms / 1000 + ns / 1000000000;
     until.tv_nsec = ns % 1000000000;
     pthread_mutex_lock(&shared->mutex);
     int waited = 0;
@@ -157,10 +161,14 @@ static bool wait_interval(shared_t *shared)
 static void *run(void *arg)
 {
     shared_t *shared = arg;
+    int64_t pause_ms = FIRST_PAUSE_MS;
+    bool all;
     do {
+        all = true;
         for (size_t i = 0; i < shared->n_names; i++)
-            look_up_one(shared, i);
-    } while (!wait_interval(shared));
+            all = look_up_one(shared, i) && all;
+        pause_ms = all || pause_ms * 2 > shared->interval_ms ? shared->interval_ms : pause_ms * 2;
+    } while (!pause_for(shared, pause_ms));
     shared_leave(shared);
     return NULL;
 }

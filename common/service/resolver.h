@@ -1,7 +1,9 @@
 /* resolver: looks host names up on a thread of its own, at the start and from time to time.
  *
- * getaddrinfo() may take many seconds and cannot be stopped, so the thread is detached and shares
- * only a small counted state with the loop: resolver_destroy() never waits for it. */
+ * At the start, a name that is not known yet is tried again soon, with back-off up to the interval:
+ * where peers start together, the first one to look finds no other. getaddrinfo() may take many
+ * seconds and cannot be stopped, so the thread is detached and shares only a small counted state
+ * with the loop: resolver_destroy() never waits for it. */
 #ifndef PROVISOR_RESOLVER_H
 #define PROVISOR_RESOLVER_H
 

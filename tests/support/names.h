@@ -12,11 +12,21 @@
 static pthread_mutex_t names_mutex = PTHREAD_MUTEX_INITIALIZER;
 static const char *names_answer; /* addresses of peers.test, space separated; NULL: no answer */
 
+static int names_asked; /* how often peers.test was looked up */
+
 static inline void names_set(const char *addresses)
 {
     pthread_mutex_lock(&names_mutex);
     names_answer = addresses;
     pthread_mutex_unlock(&names_mutex);
+}
+
+static inline int names_count(void)
+{
+    pthread_mutex_lock(&names_mutex);
+    int n = names_asked;
+    pthread_mutex_unlock(&names_mutex);
+    return n;
 }
 
 typedef int getaddrinfo_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
@@ -30,6 +40,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         return real(name, service, hints, ret_list);
     pthread_mutex_lock(&names_mutex);
     const char *at = names_answer;
+    names_asked++;
     pthread_mutex_unlock(&names_mutex);
     struct addrinfo *list = NULL;
     for (char text[64]; at && sscanf(at, "%63s", text) == 1;) {

@@ -297,9 +297,10 @@ static void a_message_that_is_too_large_ends_its_connection_only(void **state)
 
 /* ---- Connect ---------------------------------------------------------------------------- */
 
-static endpoint_peers_t *connect_to(zloop_t *loop, const char *list, int type)
+static endpoint_peers_t *connect_every(zloop_t *loop, const char *list, int type,
+                                       int64_t resolve_ms)
 {
-    endpoint_options_t options = {.type = type, .hwm = 10, .resolve_ms = 5};
+    endpoint_options_t options = {.type = type, .hwm = 10, .resolve_ms = resolve_ms};
     endpoint_peers_t *peers = NULL;
     fault_t fault = {""};
     if (endpoint_connect(loop, list, &options, &peers, &fault) != RESULT_OK)
@@ -307,6 +308,11 @@ static endpoint_peers_t *connect_to(zloop_t *loop, const char *list, int type)
     zsock_set_sndtimeo(endpoint_socket(peers), DEADLINE_MS);
     zsock_set_rcvtimeo(endpoint_socket(peers), DEADLINE_MS);
     return peers;
+}
+
+static endpoint_peers_t *connect_to(zloop_t *loop, const char *list, int type)
+{
+    return connect_every(loop, list, type, 5);
 }
 
 static void every_endpoint_of_the_list_is_a_peer(void **state)
@@ -401,6 +407,20 @@ static void a_name_is_all_of_its_addresses_as_they_change(void **state)
 static bool never(void *arg)
 {
     return --*(int *)arg == 0;
+}
+
+static void a_name_that_comes_late_is_found_soon(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    names_set(NULL);
+    int asked = names_count();
+    AUTO(endpoint_peers) peers = connect_every(loop, "tcp://peers.test:1", ZMQ_SUB, 600000);
+    while (names_count() == asked)
+        sched_yield();
+    names_set("127.0.0.1");
+    run_until(loop, has_count, &(count_t){peers, 1});
+    names_set(NULL);
 }
 
 static void a_failed_lookup_changes_nothing(void **state)
@@ -547,6 +567,7 @@ int main(void)
         cmocka_unit_test(every_endpoint_of_the_list_is_a_peer),
         cmocka_unit_test(lists_may_be_empty_but_not_wrong),
         cmocka_unit_test(a_name_is_all_of_its_addresses_as_they_change),
+        cmocka_unit_test(a_name_that_comes_late_is_found_soon),
         cmocka_unit_test(a_failed_lookup_changes_nothing),
         cmocka_unit_test(one_address_is_one_peer_however_it_is_named),
         cmocka_unit_test(destroying_does_not_wait_for_a_lookup),
