@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from provisor import BIN, SHAPE, event, wait_until
+from provisor import BIN, SHAPE, SLOW, event, wait_until
 from test_drain import Traffic
 
 JUMP = 10**12  # how far a copy's counters are moved on
@@ -238,6 +238,23 @@ def test_a_backup_leaves_min_free_on_the_disk_of_the_data(make_pipeline, tmp_pat
     done = pipeline.cli("backup", str(tmp_path / "b"), check=False)
     assert done.returncode == 1 and "less than disk.min_free" in done.stderr
     assert not list(tmp_path.glob("b*"))
+
+
+def test_a_stage_that_dies_during_a_backup_fails_it(pipeline, tmp_path):
+    """What a killed stage leaves in the folder goes too."""
+    auditor = pipeline["auditor"]
+    auditor.kill(signal.SIGSTOP)  # it takes the question and does not answer
+    backup = subprocess.Popen([BIN / "provisor", "backup", tmp_path / "b", "--data", pipeline.data],
+                              env={**os.environ, **pipeline.env}, stderr=subprocess.PIPE, text=True)
+    wait_until((tmp_path / "b.part/history").exists, what="its beginning")
+    auditor.kill().wait()
+    assert backup.wait(30 * SLOW) == 69 and "does not answer" in backup.stderr.read()
+    backup.stderr.close()
+    assert not list(tmp_path.glob("b*"))
+    auditor.start()
+    wait_until(auditor.ready, what="the auditor")
+    pipeline.cli("backup", str(tmp_path / "b"))
+    check_copies(tmp_path / "b")
 
 
 @pytest.mark.parametrize("question, why", [
