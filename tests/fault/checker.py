@@ -10,8 +10,10 @@ import sqlite3
 import rig as rigs
 from recorder import is_doomed
 
-GRACE_S = 1.0   # an outcome is on disk so long after the answer, unless the diary tells of a reason
+GRACE_S = 1.0   # a lane's last arrival so long before a kill may be repeated
+HEARD_S = 0.3   # a deliverer that runs has handed an answer to its writer so long after
 LATE_ANSWER_S = 0.2  # a recorder reads and answers what a dead deliverer had sent
+SYNC_S = 0.5    # what the driver holds a sync for
 FINAL = ("delivered", "exhausted", "cancelled")
 FILES = re.compile(r"(journal|queue|handlers)\.(db(-wal|-shm)?|lock)|history|history\.lock|lost\+found|"
                    r"history/(segment-\d{20}\.db(-wal|-shm)?|segment-next\.new(-wal|-shm)?|jobs\.(db(-wal|-shm)?|lock)|.*\.lock)|"
@@ -52,10 +54,9 @@ class Checker:
         self.by_id = {e.id: e for e in self.events if e.id}
         self.records, self.removed = records, removed
         self.arrivals = read_arrivals(self.rig.arrivals)
-        self.kills = sorted((d.began, d.ended) for d in driver.diary
-                            if d.what.startswith("kill") and d.stage.startswith("deliverer"))
-        self.delays = [(d.began, d.ended) for d in driver.diary
-                       if d.what in ("disk full", "stop", "slow sync", "slow syncs", "descriptors")]
+        self.stops = [d for d in driver.diary if d.what == "stop"]
+        self.kills = sorted((d.began, d.ended, self.heard_since(d)) for d in driver.diary
+                            if d.what == "kill" and d.stage.startswith("deliverer"))
         self.cuts = [(d.began, d.ended) for d in driver.diary if d.what == "link handlers"]
         self.history = collections.defaultdict(list)  # (event id, handler name): delivery.* records
         names = {id_: name for name, id_ in self.rig.handler_ids.items()}
@@ -65,23 +66,31 @@ class Checker:
         self.history.default_factory = None  # looking does not make an entry
 
     def run(self):
-        checks = (self.acknowledged, self.every_handler, self.order, self.doubles, self.final_outcomes,
+        checks = (self.acknowledged, self.not_before_the_sync, self.every_handler, self.order,
+                  self.doubles, self.doubles_per_kill, self.webhook_ids, self.final_outcomes,
                   self.attempts, self.audit_ids, self.replays, self.queues, self.files)
         return [f"{check.__name__}: {text}" for check in checks for text in some(check())]
 
     # ---- times
 
-    def uncommitted_at_a_kill(self, at):
-        """Whether what became known at this time may not have been on disk at a kill."""
-        for began, ended in self.kills:
-            grace = GRACE_S + sum(max(0, min(b, ended) - max(a, at - GRACE_S)) + 1.0
-                                  for a, b in self.delays if a < ended and b > at - GRACE_S)
-            if at <= ended + LATE_ANSWER_S and began - at <= grace:
-                return True
-        return False
+    def heard_since(self, kill):
+        """Answers before this time are in a commit that had ended at the kill. A process that was
+        stopped has heard nothing meanwhile."""
+        stops = [d.began for d in self.stops
+                 if d.stage == kill.stage and d.began < kill.committed < d.ended + HEARD_S]
+        return min([kill.committed, *stops]) - HEARD_S
+
+    def kill_that_lost(self, at):
+        """The last kill at which what became known at this time may not have been on disk; or None."""
+        last = None
+        for kill in self.kills:
+            _, ended, since = kill
+            if since <= at <= ended + LATE_ANSWER_S:
+                last = kill
+        return last
 
     def kill_between(self, a, b):
-        return any(ended >= a and began <= b for began, ended in self.kills)
+        return any(ended >= a and began <= b for began, ended, _ in self.kills)
 
     def cut_near(self, a, b):
         """A request that waited in a frozen link may be answered when its deadline has passed."""
@@ -102,12 +111,18 @@ class Checker:
             last[e.object_key] = e.id
             if e.tries == 1 and e.status == "duplicate":
                 yield f"{e.key} was sent once and answered duplicate"
+
+    def held(self):
+        """(event, answered after) of those that were sent once, and while each sync took SYNC_S."""
         for entry in self.driver.diary:
             if entry.what == "slow sync" and entry.stage == "emitter":
-                yield from (f"{e.key} was accepted after {e.acked_at - e.sent_at:.3f} s although a sync "
-                            "takes 0.5 s" for e in self.events if e.id and e.tries == 1
-                            and e.sent_at > entry.began + 0.01 and e.acked_at < entry.ended - 0.01
-                            and e.acked_at - e.sent_at < 0.49)
+                for e in self.events:
+                    if e.id and e.tries == 1 and entry.began + 0.01 < e.sent_at < entry.ended - SYNC_S:
+                        yield e, e.acked_at - e.sent_at
+
+    def not_before_the_sync(self):
+        yield from (f"{e.key} was accepted after {after_s:.3f} s although a sync takes {SYNC_S} s"
+                    for e, after_s in self.held() if after_s < SYNC_S - 0.01)
 
     def every_handler(self):
         delivered = {(a.id, a.handler) for a in self.arrivals if a.status == 200}
@@ -185,23 +200,54 @@ class Checker:
 
     # ---- 3
 
-    def doubles(self):
+    def repeated(self):
+        """(arrival, the one before that was answered 200 in time) of what was seen again."""
         first_ok = {}
         for a in self.arrivals:
             if a.replay:
                 continue
             before = first_ok.get((a.handler, a.id))
-            if before and not self.uncommitted_at_a_kill(before.answered_at) and \
-                    not self.cut_near(before.at, before.answered_at):
-                yield (f"{a.handler} {a.id} ({a.object} {a.n}) again at {a.at:.3f}, was answered 200 at "
-                       f"{before.answered_at:.3f}, took {before.answered_at - before.at:.3f}")
+            if before:
+                yield a, before
             if a.ok:
                 first_ok[a.handler, a.id] = a
 
-    def count_doubles(self):
-        counts = collections.Counter((a.handler, a.id) for a in self.arrivals
-                                     if a.status == 200 and not a.replay)
-        return sum(count - 1 for count in counts.values())
+    def doubles(self):
+        for a, before in self.repeated():
+            if not self.kill_that_lost(before.answered_at) and \
+                    not self.cut_near(before.at, before.answered_at):
+                yield (f"{a.handler} {a.id} ({a.object} {a.n}) again at {a.at:.3f}, was answered 200 at "
+                       f"{before.answered_at:.3f}, took {before.answered_at - before.at:.3f}")
+
+    def per_kill(self):
+        """-> {kill: (repeated, at most)}: what was in flight, and answers since the commit that ended
+        last began: the batch of the next one."""
+        repeated = collections.Counter(self.kill_that_lost(before.answered_at)
+                                       for _, before in self.repeated())
+        bounds = {}
+        for kill in self.kills:
+            began, ended, since = kill
+            in_flight = sum(a.at <= ended + LATE_ANSWER_S and
+                            (a.answered_at is None or a.answered_at >= began) and
+                            a.at > began - rigs.TIMEOUT_S - HEARD_S for a in self.arrivals)
+            batch = sum(a.status == 200 and since <= a.answered_at < began for a in self.arrivals)
+            most = self.plan.deliverers * rigs.CONCURRENCY
+            bounds[kill] = repeated[kill], min(in_flight, most) + batch
+        return bounds
+
+    def doubles_per_kill(self):
+        yield from (f"{count} repeated after the kill at {kill[0]:.3f}, at most {most} were in flight or "
+                    "not committed" for kill, (count, most) in self.per_kill().items() if count > most)
+        if not self.kills and not self.cuts:
+            yield from (f"{a.handler} {a.id} again without a kill" for a, _ in self.repeated())
+
+    def webhook_ids(self):
+        """What is sent again has the id of the first time."""
+        ids = collections.defaultdict(set)
+        for a in self.arrivals:
+            ids[a.object, a.n].add(a.id)
+        yield from (f"{object_} {n} came with the webhook-ids {sorted(found)}"
+                    for (object_, n), found in ids.items() if len(found) > 1)
 
     # ---- 4
 
@@ -225,14 +271,20 @@ class Checker:
                 seen[a.handler, a.id].append(a)
         for (name, id_), arrivals in seen.items():
             recorded = sum(1 for r in self.history.get((id_, name), ()) if r.get("attempt"))
-            # curl itself sends again when a kept connection is closed before any answer (status 0)
-            # and what a frozen link let through late may be of a process that was killed meanwhile
-            excused = sum(a.status == 0 or self.cut_near(a.at, a.at) or self.uncommitted_at_a_kill(a.answered_at or a.at) or
-                          self.kill_between(a.at, (a.answered_at or a.at + rigs.TIMEOUT_S) + GRACE_S)
-                          for a in arrivals)
+            excused = sum(self.may_be_unknown(a) for a in arrivals)
             if len(arrivals) - excused > recorded:
                 yield (f"{id_} {name}: {len(arrivals)} arrivals, {excused} near a kill, "
                        f"{recorded} attempts in history")
+
+    def may_be_unknown(self, a):
+        """Curl itself sends again when a kept connection is closed before any answer (status 0), and
+        what a frozen link let through late may be of a process that was killed meanwhile."""
+        known_at = (a.answered_at or a.at + rigs.TIMEOUT_S) + GRACE_S
+        for stop in self.stops:
+            if stop.stage.startswith("deliverer") and stop.began <= known_at and a.at <= stop.ended:
+                known_at = max(known_at, stop.ended + GRACE_S)
+        return bool(a.status == 0 or self.cut_near(a.at, a.at) or
+                    self.kill_that_lost(a.answered_at or a.at) or self.kill_between(a.at, known_at))
 
     def audit_ids(self):
         last, of_topic = 0, {}

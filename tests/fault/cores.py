@@ -14,7 +14,7 @@ KINDS = (  # events_id, weight; the last but one matches no handler, the last on
     ("clients.update", 30), ("clients.balance_zero", 8), ("clients.balance_notzero", 8),
     ("clients.create", 10), ("dids.update", 20), ("dids.block", 6), ("importd.process_success", 4),
     ("accounting.charges.create", 6))
-NO_ANSWER_S = 1.0  # then the core starts again behind the last acknowledgement
+NO_ANSWER_S = 2.0  # then the core starts again behind the last acknowledgement
 
 
 class Sent:
@@ -39,18 +39,21 @@ class Sent:
 
 
 class Core(threading.Thread):
-    """Sends `rate` events a second for `seconds`, then goes on until all are acknowledged."""
+    """Sends `rate` events a second for `seconds` (or until it is `enough`), beginning after `delay_s`,
+    then goes on until all are acknowledged."""
 
-    def __init__(self, index, seed, endpoint, rate, seconds):
+    def __init__(self, index, seed, endpoint, rate, seconds, delay_s=0):
         super().__init__(daemon=True)
         self.random = random.Random(f"{seed} core {index}")
         self.index, self.endpoint = index, endpoint
         self.events = self.make_events(int(rate * seconds))
         self.rate = rate
+        self.begins_at = time.monotonic() + delay_s
         self.done = 0            # events acknowledged
+        self.sent = 0            # of which nobody may be forgotten
         self.restarts = self.busy = 0
         self.failure = None
-        self.give_up = threading.Event()
+        self.give_up, self.enough = threading.Event(), threading.Event()
         self.window = self.random.choice((1, 20, 200))
         self.largest_array = self.random.choice((1, 1, 5, 50))
 
@@ -92,6 +95,8 @@ class Core(threading.Thread):
                     end = self.send(socket, sent)
                     waiting.append((sent, end))
                     sent = end
+                if self.enough.is_set():
+                    del self.events[self.sent:]
                 if not waiting:
                     self.give_up.wait(0.01)
                     last_heard = time.monotonic()
@@ -104,9 +109,7 @@ class Core(threading.Thread):
                     break
 
     def events_due(self):
-        if not hasattr(self, "started_at"):
-            self.started_at = time.monotonic()
-        return int((time.monotonic() - self.started_at) * self.rate) + 1
+        return int((time.monotonic() - self.begins_at) * self.rate) + 1
 
     def send(self, socket, first):
         size = self.random.randint(1, self.largest_array)
@@ -115,6 +118,7 @@ class Core(threading.Thread):
         now = time.monotonic()
         for e in self.events[first:end]:
             e.first_sent_at, e.sent_at, e.tries = e.first_sent_at or now, now, e.tries + 1
+        self.sent = max(self.sent, end)
         socket.send(json.dumps(requests if self.largest_array > 1 else requests[0]).encode())
         return end
 

@@ -6,9 +6,11 @@ import pathlib
 import random
 import struct
 import subprocess
+import tempfile
 
 SHIM_C = pathlib.Path(__file__).with_name("shim.c")
-SWITCHES = ("sync_ms", "sync_failures", "sync_failed", "clock_ms", "syncs")
+SWITCHES = ("sync_ms", "sync_failures", "clock_ms", "read_only", "refused", "name_gone", "unresolved",
+            "commit_us")
 NOTE = struct.Struct("<5q")  # magic, offset, old bytes, new bytes, old size
 MAGIC = 0x70727673
 
@@ -72,6 +74,13 @@ def cut_power(undo_folder, chooser: random.Random):
                 lost += 1
         os.close(fd)
     return lost
+
+
+def can_mount():
+    with tempfile.TemporaryDirectory() as folder:
+        small = SmallDisk(pathlib.Path(folder) / "disk")
+        small.close()
+        return small.mounted
 
 
 class SmallDisk:

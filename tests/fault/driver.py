@@ -1,18 +1,26 @@
 """The fault driver: starts the processes, does what the plan says, restarts what died, and keeps a diary
 of what was done when, for the checker."""
 
+import contextlib
 import dataclasses
 import os
+import random
 import resource
 import signal
 import threading
 import time
 
 import disk
+import plan as planning
 import rig as rigs
 
 KILLED = -signal.SIGKILL
 FAILED = 70  # it stopped because it could not go on; the next start recovers from disk
+SLOW_SYNC_S = 3  # several commits
+EARLY_S = 0.5  # a process that has just begun does not know of SIGTERM yet
+EXPOSED = {  # a link of each stage, for which it needs a descriptor when it was cut
+    "emitter": "receipts", "router": "router-deliverer", "deliverer": "deliverer-marks",
+    "auditor": "emitter-audit"}
 
 
 @dataclasses.dataclass
@@ -23,6 +31,7 @@ class Entry:
     stage: str
     began: float
     ended: float = 0.0
+    committed: float = 0.0  # when the stage's last commit that ended began to sync, or its start
 
 
 class Driver:
@@ -30,7 +39,9 @@ class Driver:
         self.rig, self.plan = rig, rig.plan
         self.stages = rig.pipeline.stages
         self.locks = {name: threading.RLock() for name in self.stages}  # a fault has the stage
+        self.started = {}        # stage: when
         self.armed = {}          # stage: the fault that will kill it
+        self.unwritable = {}     # stages that cannot write: since when
         self.up = set()          # stages that are to be running
         self.diary, self.failures = [], []
         self.fired = []          # names of faults
@@ -41,6 +52,8 @@ class Driver:
 
     def note(self, what, stage="", began=None):
         entry = Entry(what, stage, began or time.monotonic(), time.monotonic())
+        if stage:
+            entry.committed = max(self.rig.switches[stage].get("commit_us") / 1e6, self.started[stage])
         self.diary.append(entry)
         return entry
 
@@ -49,13 +62,17 @@ class Driver:
 
     # ---- processes
 
-    def named(self, fault):
+    def named(self, fault, kind=None):
         """The stage that a fault is for; one of several."""
-        kind = [n for n, s in self.stages.items() if s.kind == fault.target]
-        return fault.random.choice(sorted(kind))
+        names = [n for n, s in self.stages.items() if s.kind == (kind or fault.target)]
+        return fault.random.choice(sorted(names))
 
-    def start_stage(self, name, point=None):
-        self.stages[name].start({"PROVISOR_CRASH": point} if point else None)
+    def start_stage(self, name):
+        """With its crash point, if one is armed."""
+        fault = self.armed.get(name)
+        env = {"PROVISOR_CRASH": f"{fault.point}:{fault.after}"} if fault and fault.point else None
+        self.stages[name].start(env)
+        self.started[name] = time.monotonic()
         self.up.add(name)
 
     def kill(self, name, what="kill"):
@@ -65,9 +82,6 @@ class Driver:
         stage.kill()
         stage.process.wait()
         stage.log.close()
-        if self.armed.pop(name, None):
-            self.rig.switches[name].set("sync_failures", 0)
-            what += " (armed)"
         self.note(what, name, began)
 
     def start_all(self):
@@ -79,15 +93,13 @@ class Driver:
                 name = self.named(fault)
                 at_start[name] = fault
         for name in order:
-            fault = at_start.get(name)
-            if fault:
-                self.armed[name] = fault
-            self.start_stage(name, f"{fault.point}:{fault.after}" if fault else None)
+            if name in at_start:
+                self.armed[name] = at_start[name]
+            self.start_stage(name)
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
 
     def plan_random(self, what):
-        import random
         return random.Random(f"{self.plan.seed} {what}")
 
     def watch(self):
@@ -106,20 +118,23 @@ class Driver:
         stage, fault = self.stages[name], self.armed.pop(name, None)
         code = stage.process.returncode
         stage.log.close()
-        if fault and fault.kind == "crash" and code == KILLED:
+        self.note("kill", name)
+        if fault and code == (KILLED if fault.kind == "crash" else FAILED):
             self.fire(fault)
-            self.note("kill", name)
-        elif fault and (code == FAILED and fault.kind != "crash" or
-                        code == -signal.SIGABRT and fault.kind == "descriptors"):
-            self.fire(fault)
-            self.note("kill", name)
-        else:
-            tail = "\n    ".join(stage.log_text().splitlines()[-8:])
-            self.failures.append(f"{name} ended by itself with code {code}:\n    {tail}")
-            self.note("kill", name)
+        elif not self.cannot_start(name, code):
+            self.unexpected(f"{name} ended by itself with code {code}", stage)
         self.rig.switches[name].set("sync_failures", 0)
         time.sleep(0.05)  # so that one which cannot start is not started in a circle
         self.start_stage(name)
+
+    def cannot_start(self, name, code):
+        """One that runs waits until it may write again, one that starts ends."""
+        return name in self.unwritable and 64 <= code < 79 and \
+            self.started[name] > self.unwritable[name] - EARLY_S
+
+    def unexpected(self, text, stage):
+        tail = "\n    ".join(stage.log_text().splitlines()[-8:])
+        self.failures.append(f"{text}:\n    {tail}")
 
     # ---- faults
 
@@ -192,7 +207,7 @@ class Driver:
                 self.locks[name].release()
 
     def fault_kill_two(self, fault):
-        self.kill_several(fault, fault.random.sample(sorted(self.stages), 2))
+        self.kill_several(fault, [self.named(fault, kind) for kind in fault.target.split("+")])
 
     def fault_kill_all(self, fault):
         self.kill_several(fault, sorted(self.stages))
@@ -228,21 +243,30 @@ class Driver:
         if fault.point == "store.migrating":
             return  # armed at the start
         name = self.named(fault)
+        self.wait_unarmed(name)
         with self.locks[name]:
             self.kill(name)
             self.armed[name] = fault
-            self.start_stage(name, f"{fault.point}:{fault.after}")
+            self.start_stage(name)
         if fault.point == "auditor.planned":
             self.replay()
 
+    def wait_unarmed(self, name):
+        """One thing at a time is to kill a stage."""
+        deadline = time.monotonic() + planning.STOP_S + self.plan.seconds
+        while name in self.armed and time.monotonic() < deadline:
+            self.over.wait(0.01)
+
     def fault_restart(self, fault):
         """SIGTERM: drains, exits 0."""
-        name = self.named(fault)
+        self.restart(self.named(fault))
+        self.fire(fault)
+
+    def restart(self, name):
         with self.locks[name]:
             self.up.discard(name)
             stage = self.stages[name]
             began = time.monotonic()
-            was_armed = self.armed.pop(name, None)
             stage.kill(signal.SIGTERM)
             try:
                 code = stage.wait(25)
@@ -251,14 +275,15 @@ class Driver:
                 stage.kill()
                 stage.process.wait()
             stage.log.close()
-            if code != 0 and not (was_armed and code == KILLED):
-                tail = "\n    ".join(stage.log_text().splitlines()[-8:])
-                self.failures.append(f"{name}: SIGTERM ended it with {code}:\n    {tail}")
-            if code != 0:
+            if code == 0 or code == -signal.SIGTERM and began - self.started[name] < EARLY_S:
+                self.note("restart", name, began)
+                self.start_stage(name)
+            elif name in self.armed or self.cannot_start(name, code):
+                self.died(name)
+            else:
+                self.unexpected(f"{name}: SIGTERM ended it with {code}", stage)
                 self.note("kill", name, began)
-            self.note("restart", name, began)
-            self.fire(fault)
-            self.start_stage(name)
+                self.start_stage(name)
 
     def fault_stop(self, fault):
         name = self.named(fault)
@@ -284,6 +309,9 @@ class Driver:
     def fault_freeze(self, fault):
         self.link(fault, "freeze")
 
+    def fault_lose(self, fault):
+        self.link(fault, "lose")
+
     def switch(self, fault, switch, value, seconds):
         name = self.named(fault)
         began = time.monotonic()
@@ -294,7 +322,7 @@ class Driver:
         self.fire(fault)
 
     def fault_slow_sync(self, fault):
-        self.switch(fault, "sync_ms", 500, max(1.5, fault.lasts_s))
+        self.switch(fault, "sync_ms", 500, max(SLOW_SYNC_S, fault.lasts_s))
 
     def fault_clock(self, fault):
         self.switch(fault, "clock_ms", fault.random.choice((-3600000, 3600000)), fault.lasts_s)
@@ -302,35 +330,92 @@ class Driver:
     def fault_sync_fails(self, fault):
         """EIO: the process must stop at once; what it does next is read from disk."""
         name = self.named(fault)
+        self.wait_unarmed(name)
         with self.locks[name]:
             self.armed[name] = fault
             self.rig.switches[name].set("sync_failures", 1)
 
+    @contextlib.contextmanager
+    def cannot_write(self, names):
+        """They wait; who starts one meanwhile must start it again."""
+        began = time.monotonic()
+        for name in names:
+            self.unwritable[name] = began
+        yield
+        time.sleep(0.5)  # what had begun by then may still end one
+        for name in names:
+            with self.locks[name]:
+                if not self.stages[name].alive():
+                    self.died(name)
+                self.unwritable.pop(name, None)
+
+    def fault_read_only(self, fault):
+        name = self.named(fault)
+        switches = self.rig.switches[name]
+        refused = switches.get("refused")
+        with self.cannot_write([name]):
+            switches.set("read_only", 1)
+            time.sleep(fault.lasts_s)
+            switches.set("read_only", 0)
+        if switches.get("refused") > refused:
+            self.fire(fault)
+
+    def fault_name_gone(self, fault):
+        """From its start on it finds neither its peers nor handlers."""
+        name = self.named(fault)
+        switches = self.rig.switches[name]
+        unresolved = switches.get("unresolved")
+        switches.set("name_gone", 1)
+        self.restart(name)
+        time.sleep(fault.lasts_s)
+        if switches.get("unresolved") > unresolved:
+            self.fire(fault)
+        switches.set("name_gone", 0)
+
     def fault_disk_full(self, fault):
         if not self.rig.small_disk.mounted:
             return
-        began = time.monotonic()
-        self.rig.small_disk.fill()
-        time.sleep(fault.lasts_s)
-        self.rig.small_disk.free()
-        self.note("disk full", "", began)
+        with self.cannot_write(sorted(self.stages)):
+            self.rig.small_disk.fill()
+            time.sleep(fault.lasts_s)
+            self.rig.small_disk.free()
         self.fire(fault)
 
+    @contextlib.contextmanager
+    def ready(self, name):
+        """Holds the stage once it is up; while it cannot write it may take some time."""
+        self.locks[name].acquire()
+        while not self.stages[name].ready():
+            self.locks[name].release()  # for those who restart it
+            time.sleep(0.05)
+            self.locks[name].acquire()
+        try:
+            yield
+        finally:
+            self.locks[name].release()
+
     def fault_descriptors(self, fault):
-        """No descriptor is left: what is open goes on, and it recovers."""
+        """No descriptor is left, and it needs one: what is open goes on, and it recovers."""
         name = self.named(fault)
-        with self.locks[name]:
+        with self.ready(name):
             pid, began = self.stages[name].process.pid, time.monotonic()
             soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             count = len(os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, hard))
+            self.rig.proxy.tell(f"cut {EXPOSED[fault.target]}")
+            time.sleep(0.1)
+            self.rig.proxy.tell(f"open {EXPOSED[fault.target]}")
             time.sleep(fault.lasts_s)
             if self.stages[name].alive():
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
                 self.fire(fault)
-            else:
-                self.armed.setdefault(name, fault)
             self.note("descriptors", name, began)
+
+    def wait_fired(self):
+        """What is armed may need a little more of the traffic."""
+        deadline = time.monotonic() + self.plan.seconds + 3
+        while self.armed and time.monotonic() < deadline:
+            self.over.wait(0.01)
 
     def replay(self):
         """Asks for a replay of what is exhausted; again until the auditor has answered."""
@@ -353,7 +438,7 @@ class Driver:
         """What was armed and never came by is no fault; the stage is restarted without."""
         for name, fault in list(self.armed.items()):
             with self.locks[name]:
-                if name in self.armed:
+                if self.armed.pop(name, None):
                     self.rig.switches[name].set("sync_failures", 0)
                     self.kill(name)
                     self.start_stage(name)
@@ -372,5 +457,4 @@ class Driver:
                 stage.kill()
                 stage.process.wait()
             if code != 0:
-                tail = "\n    ".join(stage.log_text().splitlines()[-8:])
-                self.failures.append(f"{name}: the last SIGTERM ended it with {code}:\n    {tail}")
+                self.unexpected(f"{name}: the last SIGTERM ended it with {code}", stage)

@@ -3,6 +3,7 @@
 The faults are dealt from two decks in turn, so that any 20 seeds in a row use all of them."""
 
 import dataclasses
+import itertools
 import random
 
 STAGES = ("emitter", "router", "deliverer", "auditor")
@@ -19,17 +20,21 @@ CRASH_POINTS = {  # point: how often it may be passed before it kills
     ("auditor", "auditor.turning"): 2, ("auditor", "auditor.sealing"): 2,
     ("auditor", "auditor.retention"): 1, ("auditor", "auditor.planned"): 1,
 }
+PAIRS = [f"{a}+{b}" for a, b in itertools.combinations(STAGES, 2)]
 KILLING = ([("crash", *point) for point in CRASH_POINTS] + [("kill", s) for s in STAGES] +
-           [("kill two",), ("kill all",), ("kill all",), ("power cut",), ("slow power cut",)] +
+           [("kill two", pair) for pair in PAIRS] + [("kill all",), ("kill all",)] +
+           [("power cut",), ("slow power cut",)] +
            [("kill unmarked", "emitter"), ("kill unmarked", "deliverer")] +
            [("sync fails", s) for s in STAGES if s != "router"])
 CALM = ([("stop", s) for s in STAGES] + [("restart", s) for s in STAGES] +
         [(how, link) for link in LINKS for how in ("cut", "freeze")] +
-        [("slow sync", s) for s in STAGES if s != "router"] +
+        [("lose", link) for link in LINKS if link not in ("intake", "replay")] +
+        [(how, s) for s in STAGES if s != "router" for how in ("slow sync", "read only")] +
         [("disk full",), ("clock", "deliverer"), ("clock", "emitter"), ("clock", "auditor")] +
-        [("descriptors", s) for s in STAGES])
+        [(how, s) for s in STAGES for how in ("descriptors", "name gone")])
 HANDLER_LINK = [("cut", "handlers"), ("freeze", "handlers")]  # may double: not in calm rounds
-CALM_ROUND_FAULTS, KILLING_PER_ROUND, CALM_PER_ROUND = 5, 3, 2
+CALM_ROUND_FAULTS, KILLING_PER_ROUND, CALM_PER_ROUND = 5, 3, 3
+STOP_S = 20
 
 
 def faults_named():
@@ -68,6 +73,11 @@ class Plan:
         return any(f.kind == "disk full" for f in self.faults)
 
     @property
+    def names(self):
+        """Links and handlers are found by name."""
+        return any(f.kind == "name gone" for f in self.faults)
+
+    @property
     def power_cut(self):
         return any("power cut" in f.kind for f in self.faults)
 
@@ -101,16 +111,19 @@ def make(seed, seconds):
     faults = []
     for name in deal(seed):
         kind, target, point = (*name, "", "")[:3]
-        most = CRASH_POINTS.get((target, point), 1)
+        most = max(1, int(CRASH_POINTS.get((target, point), 1) * min(1, seconds / 6)))
         at_start = point == "store.migrating"
         faults.append(Fault(kind, target, point,
                             0.0 if at_start else round(chooser.uniform(0.3, seconds * 0.7), 2),
+                            STOP_S if kind == "stop" else
                             round(chooser.uniform(0.2, min(3.0, seconds / 3)), 2),
                             chooser.randint(1, most), random.Random(f"{seed} {name}")))
     faults.sort(key=lambda f: f.at_s)
     points = {f.point for f in faults}
     settings = {}
-    if chooser.random() < 0.5 or points & {"auditor.turning", "auditor.sealing", "auditor.retention"}:
+    if points & {"auditor.turning", "auditor.sealing", "auditor.retention"}:
+        settings["PROVISOR_AUDITOR_SEGMENT_ATTEMPTS"] = "100"
+    elif chooser.random() < 0.5:
         settings["PROVISOR_AUDITOR_SEGMENT_ATTEMPTS"] = "300"
     if "auditor.retention" in points:
         settings["PROVISOR_AUDITOR_RETENTION_AGE"] = "2s"

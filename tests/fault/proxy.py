@@ -3,10 +3,12 @@
 
 usage: proxy.py, first line of stdin: {"name": [[listen port, target port], ...], ...}; further lines:
 `cut NAME` (resets every connection, refuses new ones), `freeze NAME` (keeps them, moves nothing),
+`lose NAME` (drops a third of the messages, whole ones, as a socket does whose queue is full),
 `open NAME`. Answers each line with its own copy, so that the driver knows that it is in force."""
 
 import asyncio
 import json
+import random
 import socket
 import struct
 import sys
@@ -14,12 +16,51 @@ import sys
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 
 
+GREETING = 64
+MORE, LONG, COMMAND = 1, 2, 4  # flags of a ZMTP frame
+
+
+class Messages:
+    """What one side of a connection sends, cut into messages."""
+
+    def __init__(self):
+        self.buffer, self.greeting_left = b"", GREETING
+        self.message = b""  # frames of one that is not complete
+
+    def frame_size(self):
+        """0: not known yet."""
+        head = 9 if self.buffer and self.buffer[0] & LONG else 2
+        return head + int.from_bytes(self.buffer[1:head], "big") if len(self.buffer) >= head else 0
+
+    def take(self, data):
+        """-> (bytes, whether they are a message that can be lost), ... A greeting is an exchange: each
+        byte of it is passed on at once."""
+        if self.greeting_left:
+            greeting = data[:self.greeting_left]
+            self.greeting_left -= len(greeting)
+            data = data[len(greeting):]
+            yield greeting, False
+        self.buffer += data
+        while 0 < (size := self.frame_size()) <= len(self.buffer):
+            flags = self.buffer[0]
+            self.message += self.buffer[:size]
+            self.buffer = self.buffer[size:]
+            if not flags & MORE:
+                # subscriptions of older peers are messages of one small frame
+                yield self.message, not flags & COMMAND and len(self.message) > 40
+                self.message = b""
+
+
 class Link:
-    def __init__(self, target):
-        self.target, self.state = target, "open"
+    def __init__(self, target, is_zmtp):
+        self.target, self.state, self.is_zmtp = target, "open", is_zmtp
         self.moving = asyncio.Event()
         self.moving.set()
         self.writers = set()
+        self.random = random.Random(target)
+
+    def loses(self):
+        return self.state == "lose" and self.random.random() < 1 / 3
 
     def set(self, state):
         self.state = state
@@ -45,16 +86,17 @@ class Link:
             if self.state == "cut":
                 return self.drop(writer)
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
+            self.writers.add(back)
+            for sock in (writer.get_extra_info("socket"), back.get_extra_info("socket")):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # also: it was cut meanwhile
             return self.drop(writer)
-        self.writers.add(back)
-        for sock in (writer.get_extra_info("socket"), back.get_extra_info("socket")):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.gather(self.pump(reader, back), self.pump(there, writer))
         self.drop(writer)
         self.drop(back)
 
     async def pump(self, reader, writer):
+        messages = Messages() if self.is_zmtp else None
         try:
             while True:
                 await self.moving.wait()
@@ -62,6 +104,9 @@ class Link:
                 await self.moving.wait()
                 if not data:
                     break
+                if messages:
+                    data = b"".join(part for part, is_message in messages.take(data)
+                                    if not (is_message and self.loses()))
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -79,7 +124,7 @@ async def main():
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     links, servers = {}, []
     for name, ports in json.loads(await stdin.readline()).items():
-        links[name] = [Link(target) for _, target in ports]
+        links[name] = [Link(target, name != "handlers") for _, target in ports]
         for link, (port, _) in zip(links[name], ports):
             servers.append(await asyncio.start_server(link.accepted, "127.0.0.1", port, backlog=512))
     print("ready", flush=True)

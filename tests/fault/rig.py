@@ -31,6 +31,7 @@ HANDLERS = (  # name, manner, events, flags
 )
 LATE_AT = 0.4  # of a round's time
 TIMEOUT_S = 1.0
+CONCURRENCY = 48  # requests in flight of a deliverer
 RETRY = ",".join(["300ms"] * 24 + ["1s"] * 8)
 
 
@@ -123,6 +124,7 @@ class Rig:
             control = folder / f"{name}.switches"
             self.switches[name] = disk.Switches(control)
             stage.env.update(LD_PRELOAD=str(shim), PROVISOR_FAULT_CONTROL=str(control),
+                             PROVISOR_DELIVERER_CONCURRENCY=str(CONCURRENCY),
                              ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") +
                              ":verify_asan_link_order=0")
             if plan.power_cut:
@@ -140,12 +142,13 @@ class Rig:
     def start_proxy(self):
         """Each connecting end of a link is sent through the proxy."""
         e, ports = self.pipeline.env, {}
+        host = "127.0.0.1"
 
         def through(link, key, envs):
             def replace(match):
                 port = provisor.free_ports(1)[0]
                 ports.setdefault(link, []).append((port, int(match[1])))
-                return f"tcp://127.0.0.1:{port}"
+                return f"tcp://{host}:{port}"
             for env in envs:
                 env[key] = re.sub(r"tcp://127\.0\.0\.1:(\d+)", replace, e[key])
 
@@ -153,6 +156,7 @@ class Rig:
         e["INTAKE"] = e["PROVISOR_EMITTER_INTAKE"]
         through("intake", "INTAKE", [self.intake])
         del e["INTAKE"]
+        host = "stage.test" if self.plan.names else host
         through("emitter-router", "PROVISOR_EMITTER_ROUTERS", [e])
         through("receipts", "PROVISOR_EMITTER_RECEIPTS", [e])
         through("router-deliverer", "PROVISOR_ROUTER_DELIVERERS", [e])
@@ -174,6 +178,7 @@ class Rig:
     def add_handlers(self, late=False):
         """They are reached through the proxy where the plan cuts the link "handlers"."""
         cut = any(f.target == "handlers" for f in self.plan.faults)
+        host = "handler.test" if self.plan.names else "127.0.0.1"
         for name, _, patterns, flags in HANDLERS:
             if late != (name == "late"):
                 continue
@@ -181,7 +186,7 @@ class Rig:
             port = self.handler_ports[name][0 if cut else 1]
             events = [x for p in patterns for x in ("--event", p)]
             self.handler_ids[name] = int(self.pipeline.cli(
-                "handler", "add", "--name", name, *events, "--task", f"http://127.0.0.1:{port}/api",
+                "handler", "add", "--name", name, *events, "--task", f"http://{host}:{port}/api",
                 "--timeout", f"{int(TIMEOUT_S * 1000)}ms", "--retry", retry,
                 "--max-age", "2d", *flags).stdout.split()[0])
 

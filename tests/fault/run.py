@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 """Rounds of faults against the real pipeline, checked; see README.md.
 
-usage: run.py [--seed N] [--rounds K] [--seconds S] [--minutes M] [--bin DIR] [--keep] [--all-faults]
+usage: run.py [--seed N] [--rounds K] [--seconds S] [--minutes M] [--jobs J] [--bin DIR] [--keep]
+              [--all-faults]
        run.py --mutate [NAME...]    builds sabotaged variants; each must turn a round red
 Round i has seed N + i: --seed N --rounds 1 does a round again. Exit code 1: a round failed."""
 
 import argparse
 import collections
+import concurrent.futures
+import dataclasses
+import itertools
 import os
 import pathlib
 import shutil
@@ -22,6 +26,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=6, help="of traffic per round")
+    parser.add_argument("--jobs", type=int, default=1, help="rounds at a time; they mostly wait")
     parser.add_argument("--bin", help="folder of the binaries (default: PROVISOR_BIN)")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a failed round")
     parser.add_argument("--all-faults", action="store_true",
@@ -29,6 +34,25 @@ def arguments():
     parser.add_argument("--minutes", type=float, help="begin no round after this time")
     parser.add_argument("--mutate", nargs="*", metavar="NAME", help="test the harness itself")
     return parser.parse_args()
+
+
+@dataclasses.dataclass
+class Result:
+    """What a round has seen."""
+
+    violations: list
+    fired: list
+    events: int = 0
+    arrivals: int = 0
+    held: int = 0         # accepted while each sync took long
+    kills: dict = dataclasses.field(default_factory=dict)  # of deliverers: (repeated, at most)
+    memory_kib: int = 0   # more than before its faults, at most
+
+    def __str__(self):
+        repeated, most = (sum(column) for column in zip((0, 0), *self.kills.values()))
+        return (f"{self.events} events, {self.arrivals} arrivals, {repeated} repeated after "
+                f"{len(self.kills)} kills (at most {most}), fired: "
+                f"{', '.join(sorted(self.fired)) or 'nothing'}")
 
 
 class Round:
@@ -40,10 +64,8 @@ class Round:
         self.rig = rig.Rig(folder, plan, shim)
         self.driver = driver.Driver(self.rig)
         self.make_core = cores.Core
-        self.doubles = self.arrivals = 0
 
     def run(self):
-        """-> violations."""
         try:
             return self.attack()
         finally:
@@ -51,25 +73,28 @@ class Round:
 
     def attack(self):
         import checker
+        import resources
         rig, driver = self.rig, self.driver
         rig.start()
         driver.start_all()
-        rate = self.plan.rate
-        self.cores = [self.make_core(i, self.plan.seed, rig.intake, rate, self.plan.seconds)
-                      for i in range(self.plan.cores)]
-        for core in self.cores:
-            core.start()
+        holders = resources.Resources(rig)
+        failures = self.wait_ready()
+        before = holders.now()
+        self.start_cores()
         driver.run_faults()
         rest = self.plan.seconds - (time.monotonic() - driver.began)
         time.sleep(max(0, rest))  # traffic goes on so long
+        driver.wait_fired()
+        self.cores[-1].enough.set()
         rig.heal()
         for core in self.cores:
             core.join(40)
             core.give_up.set()
         driver.disarm()
-        failures = [f"a core: {core.failure}" for core in self.cores if core.failure]
+        failures += [f"a core: {core.failure}" for core in self.cores if core.failure]
         failures += self.drain()
         driver.job_states = self.finish_jobs()
+        failures += holders.settled(before)
         self.read_history_to_its_end()
         rig.historian.close()
         if rig.historian.failure:
@@ -77,8 +102,28 @@ class Round:
         driver.stop_all()
         rig.recorder.tell("quit")
         check = checker.Checker(driver, self.cores, rig.historian.records, rig.historian.removed)
-        self.doubles, self.arrivals = check.count_doubles(), len(check.arrivals)
-        return failures + driver.failures + check.run()
+        failures += [*checker.some(driver.failures), *check.run()]
+        return Result(failures, driver.fired, sum(core.done for core in self.cores),
+                      len(check.arrivals), sum(1 for _ in check.held()), check.per_kill(),
+                      holders.most_kib)
+
+    def start_cores(self):
+        """The last one only goes on behind the others, until all faults are over."""
+        plan = self.plan
+        self.cores = [self.make_core(i, plan.seed, self.rig.intake, plan.rate, plan.seconds)
+                      for i in range(plan.cores)]
+        self.cores.append(self.make_core(plan.cores, plan.seed, self.rig.intake, 20, 120, plan.seconds))
+        for core in self.cores:
+            core.start()
+
+    def wait_ready(self, timeout_s=30):
+        deadline = time.monotonic() + timeout_s
+        while not_ready := [name for name, stage in self.rig.pipeline.stages.items()
+                            if not stage.ready()]:
+            if time.monotonic() > deadline:
+                return [f"not ready after {timeout_s} s: {', '.join(not_ready)}"]
+            time.sleep(0.05)
+        return []
 
     def drain(self, timeout_s=60):
         """Until nothing is left in journal and queues."""
@@ -120,18 +165,20 @@ class Round:
             last = self.rig.historian.next
 
 
-def run_round(plan, shim, keep):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-"))
-    one = Round(plan, folder, shim)
-    violations = ["the harness was interrupted"]
+def run_round(plan, shim, keep=False):
+    """-> Result, and the seconds it took."""
+    began, folder = time.monotonic(), pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-"))
+    result = Result(["the harness was interrupted"], [])
     try:
-        violations = one.run()
+        result = Round(plan, folder, shim).run()
+    except Exception as e:
+        result = Result([f"the harness: {e!r}"], [])
     finally:
-        if keep and violations:
-            print(f"    kept: {folder}", flush=True)
+        if keep and result.violations:
+            result.violations.append(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    return one, violations
+    return result, time.monotonic() - began
 
 
 def mutate(names, seconds):
@@ -148,7 +195,7 @@ def mutate(names, seconds):
             rig.provisor.BIN = variants.build(folder, replacements)
             shim, caught = disk.build_shim(folder), None
             for seed in variants.seeds_with(faults):
-                _, violations = run_round(planning.make(seed, seconds), shim, False)
+                violations = run_round(planning.make(seed, seconds), shim)[0].violations
                 if violations:
                     caught = (seed, violations[0].splitlines()[0])
                     break
@@ -160,6 +207,53 @@ def mutate(names, seconds):
     return missed
 
 
+def rounds_of(args, shim):
+    """Runs them, some at a time. -> (plan, Result, seconds), as they end."""
+    import plan as planning
+    began, seeds = time.monotonic(), iter(range(args.seed, args.seed + args.rounds))
+    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+        running = {}
+        while True:
+            for seed in itertools.islice(seeds, args.jobs - len(running)):
+                if not args.minutes or time.monotonic() - began < args.minutes * 60:
+                    plan = planning.make(seed, args.seconds)
+                    running[pool.submit(run_round, plan, shim, args.keep)] = plan
+            if not running:
+                return
+            for future in concurrent.futures.wait(running, return_when="FIRST_COMPLETED").done:
+                yield running.pop(future), *future.result()
+
+
+def summary(args, results, seconds):
+    """Prints it. -> the exit code."""
+    import disk
+    import plan as planning
+    fired = collections.Counter(name for result in results.values() for name in result.fired)
+    never = [name for name in planning.faults_named() if not fired[name]]
+    if "disk full" in never and not disk.can_mount():
+        never.remove("disk full")
+        print("left out: disk full, which needs a mount")
+    failed = sorted(seed for seed, result in results.items() if result.violations)
+    kills = [kill for result in results.values() for kill in result.kills.values()]
+    held = sum(result.held for result in results.values())
+    print(f"\n{len(results)} rounds, {sum(r.events for r in results.values())} events, "
+          f"{sum(r.arrivals for r in results.values())} arrivals, {seconds:.0f} s")
+    print(f"repeated: {sum(kill[0] for kill in kills)} after {len(kills)} kills of deliverers, at most "
+          f"{max((kill[0] for kill in kills), default=0)} after one; allowed: in flight and not committed, "
+          f"{sum(kill[1] for kill in kills)}")
+    print(f"accepted while a sync took 500 ms: {held}, none earlier")
+    print(f"memory: at most {max((r.memory_kib for r in results.values()), default=0)} KiB more than "
+          "before the faults")
+    print("fired:")
+    for name in planning.faults_named():
+        print(f"  {fired[name]:4} {name}")
+    print(f"failed seeds: {failed or 'none'}")
+    if args.all_faults and (never or not held):
+        print(f"never fired: {', '.join(never) or 'accepted while a sync took 500 ms'}")
+        return 1
+    return 1 if failed else 0
+
+
 def main():
     args = arguments()
     if args.mutate is not None:
@@ -167,39 +261,18 @@ def main():
     if args.bin:
         os.environ["PROVISOR_BIN"] = args.bin
     import disk
-    import plan as planning
+    results, began = {}, time.monotonic()
     tools = pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-tools-"))
-    fired, failed, began, rounds, events = collections.Counter(), [], time.monotonic(), 0, 0
     try:
-        shim = disk.build_shim(tools)
-        for seed in range(args.seed, args.seed + args.rounds):
-            if args.minutes and time.monotonic() - began > args.minutes * 60:
-                break
-            plan = planning.make(seed, args.seconds)
-            print(f"seed {seed}: {plan}", flush=True)
-            at = time.monotonic()
-            one, violations = run_round(plan, shim, args.keep)
-            rounds += 1
-            fired.update(one.driver.fired)
-            sent = sum(core.done for core in one.cores)
-            events += sent
-            print(f"    {'FAILED' if violations else 'ok'} in {time.monotonic() - at:.1f} s: {sent} events, "
-                  f"{one.arrivals} arrivals, {one.doubles} repeated, fired: "
-                  f"{', '.join(sorted(one.driver.fired)) or 'nothing'}", flush=True)
-            for violation in violations:
+        for plan, result, seconds in rounds_of(args, disk.build_shim(tools)):
+            results[plan.seed] = result
+            print(f"seed {plan.seed}: {plan}\n    {'FAILED' if result.violations else 'ok'} in "
+                  f"{seconds:.1f} s: {result}", flush=True)
+            for violation in result.violations:
                 print(f"    {violation}", flush=True)
-            if violations:
-                failed.append(seed)
     finally:
         shutil.rmtree(tools, ignore_errors=True)
-    never = [name for name in planning.faults_named() if not fired[name]]
-    print(f"\n{rounds} rounds, {events} events, {time.monotonic() - began:.0f} s; fired:")
-    for name in planning.faults_named():
-        print(f"  {fired[name]:4} {name}")
-    print(f"failed seeds: {failed or 'none'}")
-    if args.all_faults and never:
-        print(f"never fired: {', '.join(never)}")
-    sys.exit(1 if failed or (args.all_faults and never) else 0)
+    sys.exit(summary(args, results, time.monotonic() - began))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-/* shim: what a disk and a clock can do to a process, for the fault harness (LD_PRELOAD).
+/* shim: what a disk, a clock and a name server can do to a process, for the fault harness
+ * (LD_PRELOAD).
  *
  * PROVISOR_FAULT_CONTROL names a file of int64 switches (below) that the driver changes while the
- * process runs. With PROVISOR_FAULT_UNDO (a folder) each write to a store is noted there, what was
+ * process runs, and of counts that the driver reads. Names that end in ".test" are this machine.
+ * With PROVISOR_FAULT_UNDO (a folder) each write to a store is noted there, what was
  * there before and what was written, and forgotten when the file is synced: after a kill the driver
  * can take back what a power cut would have lost.
  */
@@ -9,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -21,7 +24,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SYNC_MS, SYNC_FAILURES, SYNC_FAILED, CLOCK_MS, SYNCS, N_SWITCHES };
+enum {
+    SYNC_MS,
+    SYNC_FAILURES,
+    CLOCK_MS,
+    READ_ONLY,
+    REFUSED, /* counted: writes */
+    NAME_GONE,
+    UNRESOLVED, /* counted: names */
+    COMMIT_US,  /* when the last commit that ended began to sync, CLOCK_MONOTONIC */
+    N_SWITCHES
+};
 enum { FD_MAX = 4096, MAGIC = 0x70727673 };
 
 /* Before the bytes of a noted write: old_bytes of them, then new_bytes. */
@@ -32,9 +45,12 @@ typedef struct {
 static volatile int64_t no_switches[N_SWITCHES];
 static volatile int64_t *switches = no_switches;
 static const char *undo_folder;
-static char *paths[FD_MAX]; /* of stores' files that are open; guarded by the mutex */
+static char *paths[FD_MAX];  /* of stores' files that are open; guarded by the mutex */
+static int undo_fds[FD_MAX]; /* open as long: a write needs no descriptor */
+static int is_dirty[FD_MAX]; /* written since its last sync */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
+#define COUNT(i)   __atomic_add_fetch(&switches[i], 1, __ATOMIC_RELAXED)
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 __attribute__((constructor)) static void load(void)
@@ -70,22 +86,31 @@ static void undo_path(const char *path, char *ret_path, size_t size)
             *c = '%';
 }
 
-static void forget(const char *path)
+static int open_undo(const char *path)
 {
     char undo[2 * PATH_MAX];
     undo_path(path, undo, sizeof undo);
-    REAL(truncate)(undo, 0);
+    return REAL(open)(undo, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-static void track(int fd, const char *path)
+/* -1: there is no descriptor left to note its writes. */
+static int track(int fd, const char *path)
 {
     char full[PATH_MAX];
     if (fd < 0 || fd >= FD_MAX || !is_store(path) || !realpath(path, full))
-        return;
+        return fd;
+    int undo_fd = undo_folder ? open_undo(full) : -1;
+    if (undo_folder && undo_fd < 0) {
+        REAL(close)(fd);
+        errno = EMFILE;
+        return -1;
+    }
     pthread_mutex_lock(&mutex);
     free(paths[fd]);
     paths[fd] = strdup(full);
+    undo_fds[fd] = undo_fd;
     pthread_mutex_unlock(&mutex);
+    return fd;
 }
 
 static int is_tracked(int fd)
@@ -93,17 +118,27 @@ static int is_tracked(int fd)
     return fd >= 0 && fd < FD_MAX && paths[fd];
 }
 
+/* Sets errno. */
+static int is_read_only(void)
+{
+    if (!switches[READ_ONLY])
+        return 0;
+    COUNT(REFUSED);
+    errno = EROFS;
+    return 1;
+}
+
+static int may_open(const char *path, int flags)
+{
+    return (flags & O_ACCMODE) == O_RDONLY || !is_store(path) || !is_read_only();
+}
+
 /* Before the write is made: a kill between the two leaves a note that undoes nothing. */
 static void note(int fd, int64_t offset, const void *bytes, int64_t new_bytes, int64_t old_end)
 {
-    char undo[2 * PATH_MAX];
     struct stat st;
     if (!undo_folder || fstat(fd, &st) != 0)
         return;
-    undo_path(paths[fd], undo, sizeof undo);
-    int out = REAL(open)(undo, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (out < 0)
-        abort();
     int64_t end = old_end < st.st_size ? old_end : st.st_size;
     int64_t old_bytes = end > offset ? end - offset : 0;
     size_t size = sizeof(note_t) + (size_t)(old_bytes + new_bytes);
@@ -114,17 +149,17 @@ static void note(int fd, int64_t offset, const void *bytes, int64_t new_bytes, i
         abort();
     if (new_bytes)
         memcpy(entry + sizeof head + old_bytes, bytes, (size_t)new_bytes);
-    if (REAL(write)(out, entry, size) != (ssize_t)size)
+    if (REAL(write)(undo_fds[fd], entry, size) != (ssize_t)size)
         abort();
     free(entry);
-    close(out);
 }
 
 static int open_tracked(int fd, const char *path)
 {
     int code = errno;
-    track(fd, path);
-    errno = code;
+    fd = track(fd, path);
+    if (fd >= 0)
+        errno = code;
     return fd;
 }
 
@@ -140,13 +175,13 @@ static int open_tracked(int fd, const char *path)
 int open(const char *path, int flags, ...)
 {
     MODE_OF(flags)
-    return open_tracked(REAL(open)(path, flags, mode), path);
+    return may_open(path, flags) ? open_tracked(REAL(open)(path, flags, mode), path) : -1;
 }
 
 int open64(const char *path, int flags, ...)
 {
     MODE_OF(flags)
-    return open_tracked(REAL(open64)(path, flags, mode), path);
+    return may_open(path, flags) ? open_tracked(REAL(open64)(path, flags, mode), path) : -1;
 }
 
 int close(int fd)
@@ -155,6 +190,8 @@ int close(int fd)
         pthread_mutex_lock(&mutex);
         free(paths[fd]);
         paths[fd] = NULL;
+        if (undo_folder)
+            REAL(close)(undo_fds[fd]);
         pthread_mutex_unlock(&mutex);
     }
     return REAL(close)(fd);
@@ -163,8 +200,13 @@ int close(int fd)
 int unlink(const char *path)
 {
     char full[PATH_MAX];
-    if (undo_folder && is_store(path) && realpath(path, full))
-        forget(full);
+    if (is_store(path) && is_read_only())
+        return -1;
+    char undo[2 * PATH_MAX];
+    if (undo_folder && is_store(path) && realpath(path, full)) {
+        undo_path(full, undo, sizeof undo);
+        REAL(truncate)(undo, 0);
+    }
     return REAL(unlink)(path);
 }
 
@@ -172,7 +214,10 @@ static ssize_t pwrite_noted(int fd, const void *bytes, size_t size, int64_t offs
 {
     if (!is_tracked(fd))
         return REAL(pwrite64)(fd, bytes, size, offset);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&mutex);
+    is_dirty[fd] = 1;
     note(fd, offset, bytes, (int64_t)size, offset + (int64_t)size);
     ssize_t written = REAL(pwrite64)(fd, bytes, size, offset);
     pthread_mutex_unlock(&mutex);
@@ -193,6 +238,8 @@ ssize_t write(int fd, const void *bytes, size_t size)
 {
     if (!is_tracked(fd))
         return REAL(write)(fd, bytes, size);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&mutex);
     note(fd, lseek(fd, 0, SEEK_CUR), bytes, (int64_t)size, INT64_MAX);
     ssize_t written = REAL(write)(fd, bytes, size);
@@ -204,6 +251,8 @@ static int ftruncate_noted(int fd, int64_t size)
 {
     if (!is_tracked(fd))
         return REAL(ftruncate64)(fd, size);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&mutex);
     note(fd, size, NULL, 0, INT64_MAX);
     int code = REAL(ftruncate64)(fd, size);
@@ -223,25 +272,41 @@ int ftruncate64(int fd, off64_t size)
 
 /* ---- syncing: slow, failing; what is synced cannot be lost any more */
 
+static int64_t mono_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+static int is_wal(const char *path)
+{
+    size_t size = strlen(path);
+    return size > 4 && strcmp(path + size - 4, "-wal") == 0;
+}
+
 static int sync_slowly(int fd, int (*sync)(int))
 {
     if (!is_tracked(fd))
         return sync(fd);
-    __atomic_add_fetch(&switches[SYNCS], 1, __ATOMIC_RELAXED);
+    int64_t began_us = mono_us();
     int64_t ms = switches[SYNC_MS];
     struct timespec rest = {ms / 1000, ms % 1000 * 1000000};
     while (ms > 0 && nanosleep(&rest, &rest) != 0)
         ;
     if (switches[SYNC_FAILURES] > 0) {
         __atomic_sub_fetch(&switches[SYNC_FAILURES], 1, __ATOMIC_RELAXED);
-        __atomic_add_fetch(&switches[SYNC_FAILED], 1, __ATOMIC_RELAXED);
         errno = EIO;
         return -1;
     }
     pthread_mutex_lock(&mutex);
     int code = sync(fd);
     if (code == 0 && undo_folder)
-        forget(paths[fd]);
+        (void)!REAL(ftruncate)(undo_fds[fd], 0);
+    if (code == 0 && is_wal(paths[fd]) && is_dirty[fd]) /* a checkpoint finds it clean */
+        switches[COMMIT_US] = began_us;
+    if (code == 0)
+        is_dirty[fd] = 0;
     pthread_mutex_unlock(&mutex);
     return code;
 }
@@ -254,6 +319,20 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     return sync_slowly(fd, REAL(fsync));
+}
+
+/* ---- names */
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret_list)
+{
+    size_t size = name ? strlen(name) : 0;
+    int is_ours = size > 5 && strcmp(name + size - 5, ".test") == 0;
+    if (is_ours && switches[NAME_GONE]) {
+        COUNT(UNRESOLVED);
+        return EAI_AGAIN;
+    }
+    return REAL(getaddrinfo)(is_ours ? "127.0.0.1" : name, service, hints, ret_list);
 }
 
 /* ---- the wall clock, stepped */
