@@ -34,6 +34,7 @@ class Stack:
         self.project = os.environ["COMPOSE_PROJECT_NAME"]
         self.files = [flag for file in ("compose.yaml", *files, "ci.yaml") for flag in ("-f", file)]
         self.handler = 0
+        self.saved = set()  # accepted before the backup began
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
