@@ -136,18 +136,15 @@ static queue_delivery_t delivery_of(db_stmt_t *stmt)
                               .due_ms = db_int(stmt, 5)};
 }
 
-result_t backlog_lanes(backlog_t *backlog, backlog_on_lane *on_lane, void *owner)
+result_t backlog_waiting(backlog_t *backlog, backlog_on_waiting *on_waiting, void *owner)
 {
     result_t r;
-    db_stmt_t *stmt = db_stmt(
-        backlog->db,
-        "SELECT d.event_seq, d.handler_id, d.object, d.attempts, d.first_ms, d.due_ms, l.n FROM"
-        " (SELECT handler_id, object, MIN(event_seq) AS head, COUNT(*) AS n"
-        "  FROM deliveries GROUP BY handler_id, object) l"
-        " JOIN deliveries d ON d.event_seq = l.head AND d.handler_id = l.handler_id");
+    db_stmt_t *stmt =
+        db_stmt(backlog->db, "SELECT event_seq, handler_id, object, attempts, first_ms, due_ms"
+                             " FROM deliveries ORDER BY event_seq, handler_id");
     while ((r = db_step(stmt)) == RESULT_OK) {
-        queue_delivery_t head = delivery_of(stmt);
-        on_lane(owner, &head, db_int(stmt, 6));
+        queue_delivery_t delivery = delivery_of(stmt);
+        on_waiting(owner, &delivery);
     }
     return end_rows(r);
 }

@@ -39,9 +39,11 @@ result_t backlog_failing(backlog_t *backlog, backlog_on_failing *on_failing,
 typedef void(backlog_on_cancel)(void *owner, const queue_cancel_t *cancel);
 /* Oldest first. */
 result_t backlog_cancels(backlog_t *backlog, backlog_on_cancel *on_cancel, void *owner) MUST_CHECK;
-/* Each lane with its head and how many it has. */
-typedef void(backlog_on_lane)(void *owner, const queue_delivery_t *head, int64_t count);
-result_t backlog_lanes(backlog_t *backlog, backlog_on_lane *on_lane, void *owner) MUST_CHECK;
+/* Every delivery in order of seq, as the rows lie: with a million, anything that looks them up or
+ * sorts them takes seconds. */
+typedef void(backlog_on_waiting)(void *owner, const queue_delivery_t *delivery);
+result_t backlog_waiting(backlog_t *backlog, backlog_on_waiting *on_waiting,
+                         void *owner) MUST_CHECK;
 
 /* At most max deliveries of the lane with seq > after_seq, in order. */
 result_t backlog_lane(backlog_t *backlog, int64_t handler_id, uint64_t object, int64_t after_seq,

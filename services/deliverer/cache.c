@@ -64,6 +64,16 @@ int64_t cache_bytes(const cache_t *cache)
     return cache->bytes;
 }
 
+int64_t cache_entry_bytes(const cache_entry_t *entry)
+{
+    return entry->content ? entry->content->bytes : (int64_t)sizeof *entry;
+}
+
+bool cache_full(const cache_t *cache)
+{
+    return cache->bytes >= cache->max_bytes;
+}
+
 static void copy_slice(slice_t *slice, char **at)
 {
     if (!slice->data)
@@ -79,7 +89,7 @@ static struct cache_content *content_new(const event_t *event)
                   event->object_id.size + event->body.size + event->webhook_id.size;
     struct cache_content *content = mem_alloc(sizeof *content + size);
     char *at = content->data;
-    content->bytes = (int64_t)(sizeof *content + size);
+    content->bytes = (int64_t)(sizeof(cache_entry_t) + sizeof *content + size);
     content->event = *event;
     copy_slice(&content->event.id, &at);
     copy_slice(&content->event.events_id, &at);

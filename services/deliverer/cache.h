@@ -30,8 +30,12 @@ cache_t *cache_new(int64_t max_bytes);
 /* Ends every entry, whoever refers to it. */
 void cache_destroy(cache_t **cache);
 void cache_set_max(cache_t *cache, int64_t max_bytes);
-/* Bytes of contents held. */
+/* Bytes of contents held, with their entries. */
 int64_t cache_bytes(const cache_t *cache);
+/* What the entry takes with its content. */
+int64_t cache_entry_bytes(const cache_entry_t *entry);
+/* At its bound: an entry without content is worth nothing to who can name its seq. */
+bool cache_full(const cache_t *cache);
 
 /* A new entry with one reference; event NULL: its content is only in the store. The event is
  * copied. stored: it is committed. */

@@ -67,7 +67,7 @@ void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int pa
     ENSURE(event->event);
     memcpy(event->node, node.data, node.size);
     entry->place = (int64_t)commit->n_events - 1;
-    touch(commit, event->event->body.size);
+    touch(commit, (size_t)cache_entry_bytes(entry));
 }
 
 void commit_delivery(commit_t *commit, const queue_delivery_t *delivery)

@@ -23,8 +23,9 @@
 #include "services/deliverer/roster.h"
 #include "services/deliverer/script.h"
 
-/* A batch that holds this much goes to disk before more is taken in or started. */
-#define COMMIT_BYTES_MAX 16777216
+/* A batch that holds this much goes to disk before more is taken in or started. There are two of
+ * them, one with the writer. */
+#define COMMIT_BYTES_MAX 8388608
 
 typedef struct {
     int64_t queue_max;   /* deliveries */

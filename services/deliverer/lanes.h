@@ -117,8 +117,8 @@ void lanes_set_handler(lanes_t *lanes, const lanes_handler_t *settings);
  * pointer, until on_release). */
 void lanes_add(lanes_t *lanes, int64_t seq, void *event, const lanes_target_t *targets, size_t n,
                int64_t priority_wait_ms, int64_t now_ms, bool *ret_kept);
-/* At the start and for a lane that was never seen: one lane with its head and how many it has (the
- * head included). due_ms as in a retry; 0: now. */
+/* At the start, in order of seq: a lane that was never seen, with its head (due_ms as in a retry;
+ * 0: now) and how many it has, the head included. One that was seen has count more behind it. */
 void lanes_restore(lanes_t *lanes, const lanes_delivery_t *head, int64_t due_ms, int64_t count);
 /* The one answer to each on_refill: n >= 1 deliveries of this lane in order of seq, continuing
  * after after_seq, without what was dropped meanwhile; more than LANES_KEEP are no use. on_release

@@ -43,9 +43,16 @@ static spot_t find(const lanes_t *lanes, int64_t handler_id, uint64_t object, in
 void lanes_restore(lanes_t *lanes, const lanes_delivery_t *head, int64_t due_ms, int64_t count)
 {
     turns_handler_t *handler = turns_find_or_add(&lanes->turns, head->handler_id);
-    ENSURE(count >= 1 &&
-           !lane_table_find(&lanes->table, &lanes->lanes, handler->index, head->object, 0));
-    uint32_t index = lanes_make(lanes, handler, head->object);
+    uint32_t index = lane_table_find(&lanes->table, &lanes->lanes, handler->index, head->object, 0);
+    ENSURE(count >= 1);
+    handler->pending += count;
+    if (index) {
+        lane_at(&lanes->lanes, index)->stored += (uint32_t)count;
+        lanes_rekey(lanes, index);
+        turns_place(&lanes->turns, handler);
+        return;
+    }
+    index = lanes_make(lanes, handler, head->object);
     lane_t *lane = lane_at(&lanes->lanes, index);
     lane->seq = head->seq;
     lane->event = head->event;
@@ -53,7 +60,6 @@ void lanes_restore(lanes_t *lanes, const lanes_delivery_t *head, int64_t due_ms,
     lane->first_wall_ms = head->first_wall_ms;
     lane->due_ms = due_ms;
     lane->stored = (uint32_t)(count - 1);
-    handler->pending += count;
     lanes_settle(lanes, index);
     turns_place(&lanes->turns, handler);
 }

@@ -58,20 +58,20 @@ typedef struct {
     int64_t unknown_id; /* a handler that the table does not know; 0: it knows all */
 } loading_t;
 
-static void on_lane(void *owner, const queue_delivery_t *head, int64_t count)
+static void on_waiting(void *owner, const queue_delivery_t *row)
 {
     loading_t *loading = owner;
     deliverer_t *d = loading->deliverer;
-    roster_handler_t *handler = roster_find(d->roster, head->handler_id);
-    d->pending += count;
+    roster_handler_t *handler = roster_find(d->roster, row->handler_id);
+    d->pending++;
     if (handler)
-        handler->pending += count;
+        handler->pending++;
     if (!handler)
-        loading->unknown_id = head->handler_id;
+        loading->unknown_id = row->handler_id;
     if (roster_gone(handler))
         return;
-    lanes_delivery_t delivery = restart_delivery(d, head);
-    lanes_restore(d->lanes, &delivery, delivery.due_ms, count);
+    lanes_delivery_t delivery = restart_delivery(d, row);
+    lanes_restore(d->lanes, &delivery, delivery.due_ms, 1);
 }
 
 static result_t load_numbers(deliverer_t *d)
@@ -122,7 +122,7 @@ static result_t check_version(const deliverer_t *d, fault_t *fault)
 static result_t load_lanes(deliverer_t *d, fault_t *fault)
 {
     loading_t loading = {.deliverer = d};
-    result_t r = backlog_lanes(d->backlog, on_lane, &loading);
+    result_t r = backlog_waiting(d->backlog, on_waiting, &loading);
     if (r != RESULT_OK)
         return unreadable(d, r, fault);
     if (!loading.unknown_id)

@@ -12,6 +12,26 @@ static result_t on_apply(void *owner, db_t *db, void *batch, fault_t *fault)
     return commit_apply(batch, db);
 }
 
+/* Can the handler start nothing for now, whatever waits for it? */
+static bool rests(const deliverer_t *d, int64_t handler_id)
+{
+    const roster_handler_t *handler = roster_find(d->roster, handler_id);
+    lanes_stats_t stats;
+    lanes_stats(d->lanes, handler_id, &stats);
+    return !handler || roster_paused(handler) || stats.circuit != BREAKER_CLOSED;
+}
+
+/* What is on disk and will wait there costs no memory beyond its lane: not what waits for a dead
+ * handler, so that bodies of the others stay, and nothing when bodies have no room any more. */
+static void let_go(deliverer_t *d, const commit_t *commit, const commit_event_t *event)
+{
+    for (size_t i = event->first; i < event->first + event->n; i++) {
+        const queue_delivery_t *delivery = &commit->deliveries[i];
+        if (delivery->handler_id && (cache_full(d->cache) || rests(d, delivery->handler_id)))
+            (void)lanes_let_go(d->lanes, delivery->handler_id, delivery->object, delivery->seq);
+    }
+}
+
 static void receipt_events(deliverer_t *d, const commit_t *commit)
 {
     if (!commit->n_events)
@@ -25,6 +45,7 @@ static void receipt_events(deliverer_t *d, const commit_t *commit)
         intake_receipt(d->intake, slice_of(event->node), event->partition, event->event->id,
                        event->unmatched);
         cache_stored(d->cache, event->entry);
+        let_go(d, commit, event);
         d->committed_seq = event->entry->seq;
     }
     intake_send_receipts(d->intake);

@@ -8,8 +8,11 @@ static void refills_are_asked_for_once_and_answered_once(void **state)
     (void)state;
     open_world(&world);
     lanes_delivery_t head = {.seq = 10, .handler_id = 1, .object = OBJECT};
-    lanes_restore(world.lanes, &head, 0, 7);
+    lanes_delivery_t later = {.seq = 11, .handler_id = 1, .object = OBJECT};
+    lanes_restore(world.lanes, &head, 0, 5);
+    lanes_restore(world.lanes, &later, 0, 2);
     assert_int_equal(stats_of(&world, 1).pending, 7);
+    assert_int_equal(stats_of(&world, 1).lanes, 1);
     assert_int_equal(take(&world, 0, &delivery), 10);
     done(&world, &delivery, delivered, 0);
     assert_int_equal(world.asked, 1);
