@@ -38,8 +38,7 @@ void lanes_destroy(lanes_t **lanes)
 
 void lanes_set_global_max(lanes_t *lanes, int global_max)
 {
-    lanes->global_max = global_max > 1 ? global_max : 1;
-    turns_set_window_max(&lanes->turns, lanes->global_max > 1 ? lanes->global_max / 2 : 1);
+    turns_set_slots(&lanes->turns, global_max > 1 ? global_max : 1);
 }
 
 static void hold_changed(lanes_t *lanes, turns_handler_t *handler)
@@ -204,8 +203,7 @@ static void start(lanes_t *lanes, turns_handler_t *handler, uint32_t index, bool
     const lane_t *lane = lane_at(&lanes->lanes, index);
     handler->retry_next = lane->state == LANE_READY;
     handler->probes += probe;
-    handler->in_flight++;
-    lanes->in_flight++;
+    turns_started(&lanes->turns, handler);
     lanes_leave(lanes, index);
     lanes_enter(lanes, index, LANE_FLIGHT);
     *ret_delivery = (lanes_delivery_t){
@@ -235,7 +233,7 @@ bool lanes_take(lanes_t *lanes, int64_t now_ms, lanes_delivery_t *ret_delivery)
 {
     lanes_tell_time(lanes, now_ms);
     gates_expire(lanes->gates, now_ms);
-    for (int turn = 0; turn < TURNS_MAX && lanes->in_flight < lanes->global_max; turn++) {
+    for (int turn = 0; turn < TURNS_MAX && !turns_full(&lanes->turns); turn++) {
         turns_handler_t *handler = turns_next(&lanes->turns);
         if (!handler)
             return false;
@@ -266,7 +264,7 @@ static void note_result(lanes_t *lanes, turns_handler_t *handler, const lanes_de
         return;
     }
     if (!is_neutral)
-        handler->slow = verdict->timed_out;
+        turns_set_slow(&lanes->turns, handler, verdict->timed_out);
     if (verdict->health == LANES_HEALTHY)
         changed = breaker_success(breaker);
     else if (is_neutral && is_probe)
@@ -298,8 +296,7 @@ void lanes_done(lanes_t *lanes, const lanes_delivery_t *delivery, const lanes_ve
     turns_handler_t *handler = lanes_handler(lanes, lane);
     ENSURE(lane->state == LANE_FLIGHT && lane->seq == delivery->seq);
     lanes_tell_time(lanes, now_ms);
-    handler->in_flight--;
-    lanes->in_flight--;
+    turns_ended(&lanes->turns, handler);
     note_result(lanes, handler, delivery, verdict);
     lanes_leave(lanes, index);
     bool refill = false;
@@ -317,12 +314,12 @@ int64_t lanes_due_ms(const lanes_t *lanes, int64_t now_ms)
     int64_t turn_ms = turns_due_ms(&lanes->turns);
     int64_t gate_ms = gates_due_ms(lanes->gates);
     int64_t due_ms = turn_ms < gate_ms ? turn_ms : gate_ms;
-    if (lanes->in_flight >= lanes->global_max || due_ms == INT64_MAX)
+    if (turns_full(&lanes->turns) || due_ms == INT64_MAX)
         return -1;
     return due_ms > now_ms ? due_ms : now_ms;
 }
 
 size_t lanes_in_flight(const lanes_t *lanes)
 {
-    return (size_t)lanes->in_flight;
+    return (size_t)lanes->turns.in_flight;
 }

@@ -2,10 +2,10 @@
  *
  * A delivery is (event, handler). Per handler and object there is a lane: its deliveries start in
  * the order of seq, and the next starts only after the one before has its final outcome (P4).
- * Per handler: a window of requests in flight (at most half of the global bound, so that none takes
- * all of it), a rate limit, a circuit (breaker.h). One global
- * bound, shared in turn by the handlers that are ready; a handler whose last requests timed out
- * holds one slot.
+ * Per handler: a window of requests in flight, a rate limit, a circuit (breaker.h). One global
+ * bound, shared in turn by the handlers that are ready; a handler never holds more slots than it
+ * leaves free, and one whose last request timed out holds one slot (turns.h), so that a healthy
+ * one finds a slot though many hang.
  *
  * Memory holds for each lane its head and at most LANES_KEEP deliveries in all; later ones are
  * counted and stay in the store. When a lane has used up what memory holds and the count says that

@@ -19,8 +19,6 @@ struct lanes_t {
     turns_t turns;
     lanes_calls_t calls;
     void *owner;
-    int global_max;
-    int in_flight;
     int64_t wall_offset_ms; /* wall = monotonic + this */
     bool wall_known;
 };

@@ -7,8 +7,7 @@
 
 void turns_init(turns_t *turns, const slab_t *lanes)
 {
-    *turns =
-        (turns_t){.lanes = lanes, .timers = heap_new(), .now_ms = INT64_MIN, .window_max = INT_MAX};
+    *turns = (turns_t){.lanes = lanes, .timers = heap_new(), .now_ms = INT64_MIN, .slots = INT_MAX};
 }
 
 void turns_release(turns_t *turns)
@@ -68,12 +67,19 @@ turns_handler_t *turns_find_or_add(turns_t *turns, int64_t handler_id)
     return handler;
 }
 
-static int window_of(const turns_t *turns, const turns_handler_t *handler)
+static int window_of(const turns_handler_t *handler)
 {
-    if (handler->slow || handler->settings.window < 1)
-        return 1;
-    return handler->settings.window < turns->window_max ? handler->settings.window
-                                                        : turns->window_max;
+    return handler->slow || handler->settings.window < 1 ? 1 : handler->settings.window;
+}
+
+/* Do the others allow that it starts a further one, with so many that are in flight or about to be?
+ */
+static bool has_slot(const turns_t *turns, const turns_handler_t *handler, int64_t in_flight)
+{
+    int64_t vacant = (int64_t)turns->slots - turns->in_flight;
+    if (vacant < 1 || (handler->slow && turns->slow_in_flight >= turns->slots - turns->slots / 2))
+        return false;
+    return in_flight == 0 || in_flight + 1 <= vacant - 1;
 }
 
 static int64_t later(int64_t a_ms, int64_t b_ms)
@@ -86,7 +92,7 @@ static int64_t later(int64_t a_ms, int64_t b_ms)
 static int64_t handler_due(const turns_t *turns, const turns_handler_t *handler)
 {
     int64_t due_ms = INT64_MIN;
-    if (handler->settings.paused || handler->in_flight >= window_of(turns, handler))
+    if (handler->settings.paused || handler->in_flight >= window_of(handler))
         return INT64_MAX;
     if (handler->ready.count == 0) {
         if (handler->retries.count == 0)
@@ -100,32 +106,43 @@ static int64_t handler_due(const turns_t *turns, const turns_handler_t *handler)
     return due_ms;
 }
 
-static void ring_remove(turns_t *turns, turns_handler_t *handler)
+static void list_remove(turns_ring_t *list, const turns_handler_t *handler)
 {
-    if (!handler->in_ring)
-        return;
     if (handler->prev)
         handler->prev->next = handler->next;
     else
-        turns->first = handler->next;
+        list->first = handler->next;
     if (handler->next)
         handler->next->prev = handler->prev;
     else
-        turns->last = handler->prev;
-    handler->in_ring = false;
+        list->last = handler->prev;
+}
+
+static void list_add(turns_ring_t *list, turns_handler_t *handler)
+{
+    handler->prev = list->last;
+    handler->next = NULL;
+    if (list->last)
+        list->last->next = handler;
+    else
+        list->first = handler;
+    list->last = handler;
+}
+
+static void ring_remove(turns_t *turns, turns_handler_t *handler)
+{
+    if (handler->in_ring)
+        list_remove(&turns->ring, handler);
+    if (handler->is_aside)
+        list_remove(&turns->aside, handler);
+    handler->in_ring = handler->is_aside = false;
 }
 
 static void ring_add(turns_t *turns, turns_handler_t *handler)
 {
-    if (handler->in_ring)
+    if (handler->in_ring || handler->is_aside)
         return;
-    handler->prev = turns->last;
-    handler->next = NULL;
-    if (turns->last)
-        turns->last->next = handler;
-    else
-        turns->first = handler;
-    turns->last = handler;
+    list_add(&turns->ring, handler);
     handler->in_ring = true;
 }
 
@@ -146,29 +163,64 @@ void turns_place(turns_t *turns, turns_handler_t *handler)
         heap_push(turns->timers, &handler->timer, due_ms);
 }
 
-void turns_set_window_max(turns_t *turns, int window_max)
+static void all_come_back(turns_t *turns)
 {
-    turns->window_max = window_max;
-    for (uint32_t i = 0; i < turns->count; i++)
-        turns_place(turns, turns->handlers[i]);
+    turns_handler_t *handler;
+    while ((handler = turns->aside.first)) {
+        ring_remove(turns, handler);
+        ring_add(turns, handler);
+    }
+}
+
+void turns_set_slots(turns_t *turns, int slots)
+{
+    turns->slots = slots;
+    all_come_back(turns);
+}
+
+void turns_started(turns_t *turns, turns_handler_t *handler)
+{
+    handler->in_flight++;
+    turns->in_flight++;
+    turns->slow_in_flight += handler->slow;
+}
+
+void turns_ended(turns_t *turns, turns_handler_t *handler)
+{
+    handler->in_flight--;
+    turns->in_flight--;
+    turns->slow_in_flight -= handler->slow;
+    all_come_back(turns);
+}
+
+void turns_set_slow(turns_t *turns, turns_handler_t *handler, bool slow)
+{
+    if (handler->slow != slow)
+        turns->slow_in_flight += slow ? handler->in_flight : -handler->in_flight;
+    handler->slow = slow;
 }
 
 turns_handler_t *turns_next(turns_t *turns)
 {
     heap_node_t *node;
+    turns_handler_t *handler;
     while ((node = heap_first(turns->timers)) && node->key <= turns->now_ms) {
         heap_remove(turns->timers, node);
         ring_add(turns, HEAP_ENTRY(node, turns_handler_t, timer));
     }
-    turns_handler_t *handler = turns->first;
-    if (handler)
+    while ((handler = turns->ring.first)) {
         ring_remove(turns, handler);
-    return handler;
+        if (has_slot(turns, handler, handler->in_flight))
+            return handler;
+        list_add(&turns->aside, handler);
+        handler->is_aside = true;
+    }
+    return NULL;
 }
 
 int64_t turns_due_ms(const turns_t *turns)
 {
-    if (turns->first)
+    if (turns->ring.first)
         return turns->now_ms;
     const heap_node_t *node = heap_first(turns->timers);
     return node ? node->key : INT64_MAX;
@@ -176,7 +228,8 @@ int64_t turns_due_ms(const turns_t *turns)
 
 bool turns_could_start(const turns_t *turns, const turns_handler_t *handler)
 {
+    int64_t in_flight = handler->in_flight + (int64_t)handler->ready.count;
     return !handler->settings.paused && handler->breaker.state == BREAKER_CLOSED &&
-           handler->in_flight + (int64_t)handler->ready.count < window_of(turns, handler) &&
+           in_flight < window_of(handler) && has_slot(turns, handler, in_flight) &&
            rate_room(&handler->rate, turns->now_ms) > (int64_t)handler->ready.count;
 }

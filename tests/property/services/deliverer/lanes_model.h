@@ -78,12 +78,23 @@ static inline void model_remove(model_t *model, row_t *row)
     *row = model->rows[--model->n_rows];
 }
 
-static inline int model_window(const model_t *model, const model_handler_t *handler)
+static inline int model_window(const model_handler_t *handler)
 {
-    int half = model->global_max > 1 ? model->global_max / 2 : 1;
-    if (handler->slow)
-        return 1;
-    return handler->settings.window < half ? handler->settings.window : half;
+    return handler->slow ? 1 : handler->settings.window;
+}
+
+/* Does the handler leave as many slots free as it then holds, or is it its first; and do slow ones
+ * hold less than half? */
+static inline bool model_has_slot(const model_t *model, const model_handler_t *handler,
+                                  int in_flight)
+{
+    int vacant = model->global_max - model->in_flight;
+    int slow = 0;
+    for (int i = 0; i < MODEL_HANDLERS; i++)
+        slow += model->handlers[i].slow ? model->handlers[i].in_flight : 0;
+    if (vacant < 1 || (handler->slow && slow * 2 >= model->global_max))
+        return false;
+    return in_flight == 0 || in_flight + 1 < vacant;
 }
 
 /* When the retried row is old enough to be set aside. */
@@ -117,7 +128,8 @@ static inline int64_t model_must_start_ms(const model_t *model, const row_t *row
     const model_handler_t *handler = &model->handlers[row->handler];
     int64_t at_ms = row->due_ms;
     if (row->in_flight || !row->held || handler->settings.paused ||
-        handler->in_flight >= model_window(model, handler) || model->in_flight >= model->global_max)
+        handler->in_flight >= model_window(handler) ||
+        !model_has_slot(model, handler, handler->in_flight))
         return MODEL_NEVER_MS;
     for (int i = 0; i < model->n_rows; i++) {
         const row_t *other = &model->rows[i];
@@ -171,7 +183,8 @@ static inline bool model_could_start(const model_t *model, int handler_index, ui
         waiting += row->handler == handler_index && !row->in_flight;
     }
     return !handler->settings.paused && handler->breaker.state == BREAKER_CLOSED &&
-           handler->in_flight + waiting < model_window(model, handler) &&
+           handler->in_flight + waiting < model_window(handler) &&
+           model_has_slot(model, handler, handler->in_flight + waiting) &&
            rate_room(&handler->rate, model->now_ms) > waiting;
 }
 
@@ -192,8 +205,8 @@ static inline void model_check_start(model_t *model, const row_t *row)
     assert_false(row->in_flight);
     assert_true(row->held);
     assert_false(handler->settings.paused);
-    assert_true(handler->in_flight < model_window(model, handler));
-    assert_true(model->in_flight < model->global_max);
+    assert_true(handler->in_flight < model_window(handler));
+    assert_true(model_has_slot(model, handler, handler->in_flight));
     assert_true(row->due_ms <= model->now_ms || row->may_be_due);
     for (int i = 0; i < model->n_rows; i++) {
         const row_t *other = &model->rows[i];

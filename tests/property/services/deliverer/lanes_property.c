@@ -306,7 +306,10 @@ static void restore_rows(world_t *world)
                                  .first_wall_ms = row->first_wall_ms};
         row->held = true;
         row->retrying = row->due_ms != 0;
-        lanes_restore(world->lanes, &head, row->due_ms, count);
+        int64_t at_first = 1 + pick(world, count);
+        lanes_restore(world->lanes, &head, row->due_ms, at_first);
+        if (at_first < count)
+            lanes_restore(world->lanes, &head, 0, count - at_first);
     }
 }
 

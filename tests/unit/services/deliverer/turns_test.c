@@ -121,18 +121,85 @@ static void a_rate_makes_it_wait(void **state)
     assert_false(turns_could_start(&world->turns, handler));
 }
 
-static void no_window_is_wider_than_the_bound_of_all(void **state)
+/* Starts what may start, in turn; returns how many did. */
+static int start_all(world_t *world)
+{
+    turns_handler_t *handler;
+    int n = 0;
+    while ((handler = turns_next(&world->turns))) {
+        turns_started(&world->turns, handler);
+        turns_place(&world->turns, handler);
+        n++;
+    }
+    return n;
+}
+
+static void none_holds_more_than_it_leaves_free(void **state)
+{
+    static const struct {
+        int slots, handlers, window, started;
+    } cases[] = {
+        {1, 1, 9, 1},  {5, 1, 9, 2},  {12, 1, 9, 6},       {90, 1, 9, 9},
+        {12, 2, 9, 8}, {12, 3, 9, 9}, {256, 100, 16, 253}, {3, 9, 9, 3},
+    };
+    world_t *world = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        print_message("  %d slots, %d handlers\n", cases[i].slots, cases[i].handlers);
+        assert_int_equal(teardown(state), 0);
+        assert_int_equal(setup(state), 0);
+        world = *state;
+        turns_set_slots(&world->turns, cases[i].slots);
+        for (int h = 1; h <= cases[i].handlers; h++)
+            (void)handler_with(world, h, cases[i].window, 20);
+        assert_int_equal(start_all(world), cases[i].started);
+        turns_handler_t *late = handler_with(world, 1000, 5, 1);
+        assert_ptr_equal(turns_next(&world->turns),
+                         cases[i].started < cases[i].slots ? late : NULL);
+    }
+}
+
+static void who_had_no_slot_has_its_turn_when_a_request_ends(void **state)
 {
     world_t *world = *state;
-    turns_handler_t *handler = handler_with(world, 1, 10, 1);
-    handler->in_flight = 4;
-    assert_true(turns_could_start(&world->turns, handler));
-    turns_set_window_max(&world->turns, 4);
-    assert_false(turns_could_start(&world->turns, handler));
+    turns_set_slots(&world->turns, 2);
+    turns_handler_t *first = handler_with(world, 1, 5, 20);
+    turns_handler_t *second = handler_with(world, 2, 5, 20);
+    turns_handler_t *third = handler_with(world, 3, 5, 20);
+    assert_int_equal(start_all(world), 2);
+    assert_int_equal(turns_due_ms(&world->turns), INT64_MAX);
+    turns_place(&world->turns, third); /* changes nothing */
     assert_null(turns_next(&world->turns));
-    turns_set_window_max(&world->turns, 6);
-    assert_ptr_equal(turns_next(&world->turns), handler);
-    assert_false(handler->in_ring);
+    turns_ended(&world->turns, first);
+    turns_place(&world->turns, first);
+    assert_int_equal(turns_due_ms(&world->turns), 1000);
+    assert_ptr_equal(turns_next(&world->turns), third);
+    turns_ended(&world->turns, second);
+    third->settings.paused = true;
+    turns_place(&world->turns, third);
+    assert_ptr_equal(turns_next(&world->turns), first);
+}
+
+static void slow_ones_hold_one_slot_each_and_half_of_all_together(void **state)
+{
+    world_t *world = *state;
+    turns_set_slots(&world->turns, 9);
+    turns_handler_t *slow[20];
+    for (int i = 0; i < 20; i++) {
+        slow[i] = handler_with(world, i + 1, 5, 20);
+        turns_set_slow(&world->turns, slow[i], true);
+    }
+    assert_int_equal(start_all(world), 5);
+    turns_handler_t *healthy = handler_with(world, 99, 5, 20);
+    assert_int_equal(start_all(world), 2);
+    assert_int_equal(healthy->in_flight, 2);
+    turns_ended(&world->turns, slow[0]);
+    turns_place(&world->turns, slow[0]);
+    assert_ptr_equal(turns_next(&world->turns), slow[5]);
+    turns_set_slow(&world->turns, healthy, true);
+    assert_int_equal(world->turns.slow_in_flight, 6);
+    assert_null(turns_next(&world->turns));
+    turns_set_slow(&world->turns, healthy, false);
+    assert_int_equal(world->turns.slow_in_flight, 4);
 }
 
 int main(void)
@@ -144,7 +211,9 @@ int main(void)
         test(who_can_start_nothing_stands_nowhere),
         test(retries_and_probes_come_at_their_time),
         test(a_rate_makes_it_wait),
-        test(no_window_is_wider_than_the_bound_of_all),
+        test(none_holds_more_than_it_leaves_free),
+        test(who_had_no_slot_has_its_turn_when_a_request_ends),
+        test(slow_ones_hold_one_slot_each_and_half_of_all_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
