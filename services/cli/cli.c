@@ -213,12 +213,30 @@ static int print_command_help(const cli_command_t *command)
     return EXIT_OK;
 }
 
-static void print_help(FILE *to)
+static bool is_of_group(const cli_command_t *command, const char *group)
 {
-    fprintf(to, "usage: provisor COMMAND [arguments] [flags]\n\n");
+    size_t size = strlen(group);
+    return strncmp(command->name, group, size) == 0 && command->name[size] == ' ';
+}
+
+static bool is_group(const char *word)
+{
     for (const cli_command_t *const *c = cli_commands; *c; c++)
         for (const cli_command_t *command = *c; command->name; command++)
-            fprintf(to, "  %-16s %s\n", command->name, command->summary);
+            if (is_of_group(command, word))
+                return true;
+    return false;
+}
+
+/* All commands, or those of a group such as "handler". */
+static void print_help(FILE *to, const char *group)
+{
+    fprintf(to, "usage: provisor %s%sCOMMAND [arguments] [flags]\n\n", group ? group : "",
+            group ? " " : "");
+    for (const cli_command_t *const *c = cli_commands; *c; c++)
+        for (const cli_command_t *command = *c; command->name; command++)
+            if (!group || is_of_group(command, group))
+                fprintf(to, "  %-16s %s\n", command->name, command->summary);
     fprintf(to, "\nprovisor COMMAND --help shows a command's flags and examples.\n");
 }
 
@@ -303,14 +321,33 @@ static int run(cli_t *cli, int argc, char **argv)
     return cli->command->run(cli);
 }
 
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+static int no_such_command(int argc, char **argv)
+{
+    const char *group = is_group(argv[1]) ? argv[1] : NULL;
+    const char *second = group && argc > 2 ? argv[2] : NULL;
+    if (second && asks_for_help(second)) {
+        print_help(stdout, group);
+        return EXIT_OK;
+    }
+    cli_fail(NULL, EXIT_USAGE, "unknown command \"%s%s%s\"\n", argv[1], second ? " " : "",
+             second ? second : "");
+    print_help(stderr, group);
+    return EXIT_USAGE;
+}
+
 int cli_main(int argc, char **argv)
 {
     if (argc < 2) {
-        print_help(stderr);
+        print_help(stderr, NULL);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
+    if (asks_for_help(argv[1])) {
+        print_help(stdout, NULL);
         return EXIT_OK;
     }
     if (strcmp(argv[1], "--version") == 0) {
@@ -319,11 +356,8 @@ int cli_main(int argc, char **argv)
     }
     int words = 1;
     cli_t cli = {.command = find_command(argc, argv, &words)};
-    if (!cli.command) {
-        fprintf(stderr, "provisor: unknown command \"%s\"\n\n", argv[1]);
-        print_help(stderr);
-        return EXIT_USAGE;
-    }
+    if (!cli.command)
+        return no_such_command(argc, argv);
     zsys_handler_set(NULL); /* signals keep their default; a command ends at once by them */
     zsys_set_logstream(NULL);
     cli.given = mem_alloc((size_t)argc * sizeof *cli.given);
