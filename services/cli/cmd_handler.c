@@ -20,6 +20,8 @@
 
 #define AUTO_HANDLER __attribute__((cleanup(handler_release))) handler_t
 
+enum { SECRET_FILE_MAX = 4096 };
+
 static void set_text(char **member, const char *text)
 {
     free(*member);
@@ -50,21 +52,27 @@ static void make_secret(buf_t *to)
 
 static int read_secret_file(const cli_t *cli, const char *path, buf_t *to)
 {
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return cli_fail(cli, EXIT_USAGE, "--secret: cannot read %s: %s", path, strerror(errno));
-    char line[512];
-    while (fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\r\n")] = 0;
+    char text[SECRET_FILE_MAX + 1], *rest = text;
+    FILE *file = fopen(path, "re");
+    size_t size = file ? fread(text, 1, SECRET_FILE_MAX, file) : 0;
+    bool failed = !file || ferror(file);
+    if (failed)
+        cli_fail(cli, EXIT_USAGE, "--secret: cannot read %s: %s", path, strerror(errno));
+    if (file)
+        fclose(file);
+    if (failed)
+        return EXIT_USAGE;
+    if (size == SECRET_FILE_MAX)
+        return cli_fail(cli, EXIT_USAGE, "--secret: %s is too large for a secret", path);
+    text[size] = 0;
+    for (char *line; (line = strsep(&rest, "\r\n"));)
         if (*line)
             buf_printf(to, "%s%s", to->size ? " " : "", line);
-    }
-    fclose(file);
-    return EXIT_OK;
+    return to->size ? EXIT_OK : cli_fail(cli, EXIT_USAGE, "--secret: %s is empty", path);
 }
 
-/* --secret S | @file | generate; several while a secret rotates, the newest first. A generated one
- * goes into ret_notice, to be shown once the handler is stored. */
+/* --secret S | @file | generate | none; several while a secret rotates, the newest first. A
+ * generated one goes into ret_notice, to be shown once the handler is stored. */
 static int take_secrets(const cli_t *cli, handler_t *handler, buf_t *ret_notice)
 {
     AUTO_BUF secrets = {0};
@@ -72,6 +80,10 @@ static int take_secrets(const cli_t *cli, handler_t *handler, buf_t *ret_notice)
     for (size_t i = 0; i < n; i++) {
         const char *value = cli_flag_at(cli, "secret", i);
         AUTO_BUF one = {0};
+        if (!*value) /* most likely a variable that is not set */
+            return cli_fail(cli, EXIT_USAGE, "--secret is empty; none: requests are not signed");
+        if (strcmp(value, "none") == 0)
+            continue;
         if (strcmp(value, "generate") == 0) {
             make_secret(&one);
             buf_printf(ret_notice, "secret (shown only now): %s\n", one.data);
@@ -407,7 +419,8 @@ static int show_run(cli_t *cli)
         {"type", "T", "https, http or script; default: the URL's scheme, else https"},             \
         {"priority", "P", "lower first; default 100"},                                             \
         {"filter", "F", "conditions: /data/amount >= 10.50 and /data/currency = \"EUR\""},         \
-        {"secret", "S|@file|generate", "signs requests; repeated while it rotates, newest first"}, \
+        {"secret", "S|@file|generate|none",                                                        \
+         "signs requests; repeated while it rotates, newest first"},                               \
         {"header", "\"Name: value\"", "sent with each request; may be repeated"},                  \
         {"timeout", "D", "deadline of one exchange; default 15s"},                                 \
         {"retry", "D,D,...", "delays after the first attempt; none: no retries"},                  \

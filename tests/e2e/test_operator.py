@@ -63,6 +63,22 @@ def test_secrets_from_a_file_and_generated(pipeline, handler, tmp_path):
     assert verified(h.requests[1], generated)
 
 
+def test_a_file_that_holds_no_secret_is_refused(pipeline, tmp_path):
+    """Else the handler would be there, and its requests without a signature."""
+    done = pipeline.cli("handler", "add", "--name", "x", "--event", "*", "--task", "http://h/", "--secret", "",
+                        check=False)
+    assert done.returncode == 64 and "none: requests are not signed" in done.stderr
+    (tmp_path / "empty").write_text("\n")
+    for path, text in ((tmp_path / "empty", "is empty"), (tmp_path, "Is a directory"), ("/dev/zero", "too large")):
+        done = pipeline.cli("handler", "add", "--name", "x", "--event", "*", "--task", "http://h/",
+                            "--secret", f"@{path}", check=False)
+        assert done.returncode == 64 and text in done.stderr, done.stderr
+    assert pipeline.cli_json("handler", "list") == []
+    id_ = pipeline.add_handler("http://h/", "--secret", "generate")
+    pipeline.cli("handler", "update", str(id_), "--secret", "none")
+    assert not pipeline.cli_json("handler", "list")[0]["secrets"]
+
+
 def test_emit_shows_its_progress_on_a_terminal(pipeline, tmp_path):
     lines = tmp_path / "events.ndjson"
     lines.write_text('{"event":{"events_id":"clients.update","object_id":1}}\n' * 3000)
