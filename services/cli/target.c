@@ -25,7 +25,7 @@ result_t target_absolute(const char *path, buf_t *ret_path, fault_t *fault)
     char above[PATH_MAX];
     AUTO_BUF given = {0};
     buf_add_str(&given, *path == '/' ? "" : "./");
-    buf_add_str(&given, path);
+    buf_add_str(&given, *path ? path : "."); /* not a name either */
     while (given.size > 1 && given.data[given.size - 1] == '/')
         given.data[--given.size] = 0;
     char *last = strrchr(given.data, '/');

@@ -282,6 +282,12 @@ def test_nothing_is_replaced(pipeline, tmp_path):
     assert emitter.ready(), "it goes on"
 
 
+def test_a_folder_needs_a_name(pipeline):
+    for name in ("", "/", ".", ".."):
+        done = pipeline.cli("backup", name, check=False)
+        assert done.returncode == 1 and f'"{name}" is not the name of a new folder' in done.stderr
+
+
 def test_backup_shows_its_progress_on_a_terminal(pipeline, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen([BIN / "provisor", "backup", tmp_path / "b", "--data", pipeline.data],
