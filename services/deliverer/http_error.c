@@ -192,8 +192,10 @@ exchange_end_t http_error(const http_progress_t *p, CURLcode code, buf_t *ret_te
     case CURLE_UNSUPPORTED_PROTOCOL:
         return p->connected ? end_with(ret_text, EXCHANGE_BROKEN, "malformed answer", p, code)
                             : end_with(ret_text, EXCHANGE_INVALID, "bad URL", p, code);
+    case CURLE_OUT_OF_MEMORY: /* of an answer: curl's own limit of a line, over ours */
     case CURLE_WRITE_ERROR:
-        if (p->response->reading == HTTP_HEADERS_TOO_LARGE) {
+        if (p->connected &&
+            (code == CURLE_OUT_OF_MEMORY || p->response->reading == HTTP_HEADERS_TOO_LARGE)) {
             buf_printf(ret_text, "response headers are larger than %d KiB",
                        HTTP_HEADERS_MAX / 1024);
             return EXCHANGE_BROKEN;

@@ -134,6 +134,18 @@ def endless_headers(client, argument, head, body):
         client.send(b"x-more: " + b"h" * 1000 + b"\r\n")
 
 
+def endless_header(client, argument, head, body):
+    client.send(b"HTTP/1.1 200 OK\r\nx-more: ")
+    while True:
+        client.send(b"h" * 1000)
+
+
+def endless_status(client, argument, head, body):
+    client.send(b"HTTP/1.1 200 ")
+    while True:
+        client.send(b"s" * 1000)
+
+
 def endless_continue(client, argument, head, body):
     while True:
         client.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)

@@ -69,6 +69,8 @@ static const struct {
     {"headers/60000", EXCHANGE_ANSWERED, 200, NULL, "fine"},
     {"headers/70000", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
     {"endless-headers", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
+    {"endless-header", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
+    {"endless-status", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
     {"endless-continue", EXCHANGE_BROKEN, 0, "response headers are larger than 64 KiB", ""},
     {"close", EXCHANGE_BROKEN, 0, "connection closed without an answer", ""},
     {"half", EXCHANGE_BROKEN, 0, "connection closed in the middle of the answer", "half of it"},
