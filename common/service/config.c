@@ -145,15 +145,48 @@ static bool split_env(const char *rest, const char **ret_section, buf_t *ret_key
     return false;
 }
 
+/* Kubernetes: links to a service of this name. */
+static bool is_link(const char *key)
+{
+    return starts_with(key, "port") || starts_with(key, "service_");
+}
+
+static result_t no_such_name(const char *name, const char *section, const char *key,
+                             const char *missing, fault_t *fault)
+{
+    AUTO_BUF right = {0};
+    const config_key_t *nearest = config_value_nearest(section, key);
+    config_env_name(nearest->section, nearest->key, &right);
+    return fault_set(fault, RESULT_INVALID,
+                     "%s in the environment: there is no %s; did you mean %s?", name, missing,
+                     right.data);
+}
+
+/* PROVISOR_EMITER_INTAKE would be ignored, as if it had no section. */
+static result_t check_section(const char *name, char *word, fault_t *fault)
+{
+    char *key = strchr(word, '_');
+    if (!key || !key[1] || is_link(key + 1))
+        return RESULT_OK;
+    *key++ = 0;
+    const char *section = config_value_near_section(word);
+    if (!section)
+        return RESULT_OK;
+    AUTO_BUF missing = {0};
+    buf_printf(&missing, "section %s", word);
+    return no_such_name(name, section, key, missing.data, fault);
+}
+
 /* PROVISOR_HANDLERS is no setting: the section provisor stands in the name like every other. Other
  * names without a section (PROVISOR_DATA, PROVISOR_CONFIG) are not read here. */
 static result_t check_foreign(const char *name, fault_t *fault)
 {
     AUTO_BUF key = {0}, right = {0};
     add_lower(name + strlen("PROVISOR_"), &key);
-    if (key.size == 0 || strcmp(key.data, "data") == 0 ||
-        find_key("provisor", key.data) == config_n_keys)
+    if (key.size == 0 || strcmp(key.data, "data") == 0)
         return RESULT_OK;
+    if (find_key("provisor", key.data) == config_n_keys)
+        return check_section(name, key.data, fault);
     config_env_name("provisor", key.data, &right);
     return fault_set(fault, RESULT_INVALID, "%s in the environment: did you mean %s?", name,
                      right.data);
@@ -165,7 +198,7 @@ static result_t set_from_env(config_t *config, const char *variable, fault_t *fa
     const char *equals = strchr(variable, '=');
     if (!starts_with(variable, "PROVISOR_") || !equals || !equals[1])
         return RESULT_OK;
-    AUTO_BUF name = {0}, key_name = {0}, nearest_name = {0};
+    AUTO_BUF name = {0}, key_name = {0}, missing = {0};
     const char *section;
     buf_add(&name, variable, (size_t)(equals - variable));
     if (!split_env(name.data + strlen("PROVISOR_"), &section, &key_name))
@@ -173,13 +206,10 @@ static result_t set_from_env(config_t *config, const char *variable, fault_t *fa
     size_t key = find_key(section, key_name.data);
     if (key < config_n_keys)
         return set_value(config, key, equals + 1, name.data, fault);
-    if (starts_with(key_name.data, "port") || starts_with(key_name.data, "service_"))
-        return RESULT_OK; /* Kubernetes: links to a service of this name */
-    const config_key_t *nearest = config_value_nearest(section, key_name.data);
-    config_env_name(nearest->section, nearest->key, &nearest_name);
-    return fault_set(fault, RESULT_INVALID,
-                     "%s in the environment: there is no setting %s.%s; did you mean %s?",
-                     name.data, section, key_name.data, nearest_name.data);
+    if (is_link(key_name.data))
+        return RESULT_OK;
+    buf_printf(&missing, "setting %s.%s", section, key_name.data);
+    return no_such_name(name.data, section, key_name.data, missing.data, fault);
 }
 
 static result_t read_env(config_t *config, fault_t *fault)

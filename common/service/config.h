@@ -6,8 +6,8 @@
  * start with file, line and reason. `provisor config` prints the table as the documented default
  * file.
  *
- * In the environment a name that starts with PROVISOR_ and a known section must be a known key.
- * Left alone are PROVISOR_CONFIG, PROVISOR_DATA and whatever else names no section, and what
+ * In the environment a name that starts with PROVISOR_ and a known section, or one that is nearly
+ * a known section, must be a known key. Left alone are PROVISOR_CONFIG, PROVISOR_DATA and whatever else names no section, and what
  * Kubernetes puts there for a service called provisor-emitter (PROVISOR_EMITTER_PORT...,
  * PROVISOR_EMITTER_SERVICE_...). */
 #ifndef PROVISOR_CONFIG_H

@@ -217,3 +217,18 @@ const config_key_t *config_value_nearest(const char *section, const char *key)
     }
     return best;
 }
+
+const char *config_value_near_section(const char *word)
+{
+    const char *best = NULL;
+    size_t best_distance = 3; /* two letters at most, and one in three: "up" is near to much */
+    for (size_t i = 0; i < config_n_keys; i++) {
+        const char *section = config_keys[i].section;
+        size_t d = distance(word, section);
+        if (d < best_distance && 3 * d <= strlen(section)) {
+            best_distance = d;
+            best = section;
+        }
+    }
+    return best;
+}

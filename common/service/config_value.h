@@ -15,5 +15,7 @@ void config_value_range(const config_key_t *key, buf_t *ret_text);
 /* The known name ("section.key") nearest to one that is not known; in another section only if it is
  * much nearer there. */
 const config_key_t *config_value_nearest(const char *section, const char *key);
+/* The section that this word looks like a misspelling of; NULL: of none. */
+const char *config_value_near_section(const char *word);
 
 #endif

@@ -245,6 +245,19 @@ static void the_environment_is_checked(void **state)
         {"PROVISOR_DELIVERER_TIMEOUT", "3s", NULL},
         {"PROVISOR_HANDLERS", "/x",
          "PROVISOR_HANDLERS in the environment: did you mean PROVISOR_PROVISOR_HANDLERS?"},
+        {"PROVISOR_EMITER_INTAKE", "tcp://127.0.0.1:1",
+         "PROVISOR_EMITER_INTAKE in the environment: there is no section emiter; did you mean "
+         "PROVISOR_EMITTER_INTAKE?"},
+        {"PROVISOR_DELIEVRER_WINDO", "1",
+         "PROVISOR_DELIEVRER_WINDO in the environment: there is no section delievrer; did you mean "
+         "PROVISOR_DELIVERER_WINDOW?"},
+        {"PROVISOR_DISC_MIN_FREE", "1",
+         "PROVISOR_DISC_MIN_FREE in the environment: there is no section disc; did you mean "
+         "PROVISOR_DISK_MIN_FREE?"},
+        {"PROVISOR_RUN_ONCE", "1", NULL},
+        {"PROVISOR_BENCH_DIR", "/x", NULL},
+        {"PROVISOR_EVENTS_ID", "clients.update", NULL}, /* what scripts get */
+        {"PROVISOR_EMITTERS_PORT_5551_TCP", "tcp://10.0.0.1:80", NULL},
         {"PROVISOR_SEED", "12", NULL},
         {"PROVISOR_CRASH", "emitter.x:1", NULL},
         {"PROVISOR_EMITTER_PORT", "tcp://10.0.0.1:80", NULL},
