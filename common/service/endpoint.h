@@ -13,6 +13,7 @@
 #include <czmq.h>
 
 #include "common/service/config.h"
+#include "common/service/peers.h"
 
 typedef struct {
     int type;              /* ZMQ_PULL, ... */
@@ -22,6 +23,8 @@ typedef struct {
     int send_hwm;          /* where answers are small and requests are not; 0: hwm */
     const char *monitor;   /* "inproc://...": where peers.h hears of connections, from before the
                               first one; NULL: nobody asks */
+    peers_t *peers;        /* who listens at monitor, when the socket connects to names: told of
+                              addresses that are given up; outlives the socket */
 } endpoint_options_t;
 
 /* Binds. A host name stands for the one of its addresses that this machine has, as it is at the

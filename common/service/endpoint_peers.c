@@ -15,6 +15,7 @@ typedef struct {
 
 struct endpoint_peers_t {
     zsock_t *socket;
+    peers_t *connected; /* endpoint_options_t.peers */
     peer_t *peers;
     size_t n_peers;
     resolver_t *resolver; /* NULL: no names */
@@ -45,8 +46,11 @@ static void remove_endpoint(endpoint_peers_t *peers, peer_t *peer, size_t i)
 {
     AUTO_FREE char *endpoint = peer->endpoints[i];
     peer->endpoints[i] = peer->endpoints[--peer->n_endpoints];
-    if (uses(peers, endpoint) == 0)
-        (void)zmq_disconnect(zsock_resolve(peers->socket), endpoint);
+    if (uses(peers, endpoint) > 0)
+        return;
+    (void)zmq_disconnect(zsock_resolve(peers->socket), endpoint);
+    if (peers->connected)
+        peers_forget(peers->connected, endpoint);
 }
 
 static bool contains(char *const *list, size_t n, const char *text)
@@ -124,6 +128,7 @@ result_t endpoint_connect(zloop_t *loop, const char *list, const endpoint_option
 {
     AUTO(endpoint_peers) peers = MEM_NEW(endpoint_peers_t);
     peers->socket = endpoint_socket_new(options);
+    peers->connected = options->peers;
     peers->peers = mem_alloc(ENDPOINTS_MAX * sizeof *peers->peers);
     peers->named = mem_alloc(ENDPOINTS_MAX * sizeof *peers->named);
     result_t r = add_list(peers, list, fault);

@@ -79,15 +79,23 @@ static void take_event(peers_t *peers, zmsg_t *msg)
     zframe_destroy(&head);
 }
 
+/* False: there is no event. */
+static bool read_event(peers_t *peers)
+{
+    if (!(zsock_events(peers->events) & ZMQ_POLLIN))
+        return false;
+    AUTO(zmsg) msg = zmsg_recv(peers->events);
+    if (msg)
+        take_event(peers, msg);
+    return msg != NULL;
+}
+
 static int on_event(zloop_t *loop, zsock_t *socket, void *arg)
 {
     (void)loop;
-    for (int i = 0; i < BURST && (zsock_events(socket) & ZMQ_POLLIN); i++) {
-        AUTO(zmsg) msg = zmsg_recv(socket);
-        if (!msg)
-            break;
-        take_event(arg, msg);
-    }
+    (void)socket;
+    for (int i = 0; i < BURST && read_event(arg); i++)
+        ;
     return 0;
 }
 
@@ -113,6 +121,14 @@ void peers_destroy(peers_t **peers_p)
     free(peers->endpoints);
     free(peers);
     *peers_p = NULL;
+}
+
+/* An event that waits may say that it is connected. */
+void peers_forget(peers_t *peers, const char *endpoint)
+{
+    while (read_event(peers))
+        ;
+    remove_endpoint(peers, endpoint);
 }
 
 int peers_connected(const peers_t *peers)

@@ -18,6 +18,9 @@ typedef void peers_fn(void *owner, const peers_t *peers, const char *endpoint, b
 peers_t *peers_new(zloop_t *loop, const char *monitor, peers_fn *changed, void *owner);
 /* After the monitored socket. */
 void peers_destroy(peers_t **peers);
+/* The socket was told to disconnect from this endpoint: libzmq says nothing of connections that end
+ * from this side. */
+void peers_forget(peers_t *peers, const char *endpoint);
 /* How many there are. */
 int peers_connected(const peers_t *peers);
 

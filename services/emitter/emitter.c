@@ -88,14 +88,16 @@ static result_t open_outputs(emitter_t *self, fault_t *fault)
                          &(endpoint_options_t){.type = ZMQ_PUSH,
                                                .hwm = ROUTERS_HWM,
                                                .max_msg_bytes = with_oversize(message_bytes),
-                                               .monitor = router_monitor},
+                                               .monitor = router_monitor,
+                                               .peers = self->router_peers},
                          &self->routers, fault);
     if (r == RESULT_OK)
         r = endpoint_connect(self->loop, config_text(config, "emitter", "receipts"),
                              &(endpoint_options_t){.type = ZMQ_SUB,
                                                    .hwm = RECEIPTS_HWM,
                                                    .max_msg_bytes = RECEIPT_BYTES_MAX,
-                                                   .monitor = receipt_monitor},
+                                                   .monitor = receipt_monitor,
+                                                   .peers = self->deliverer_peers},
                              &self->receipts, fault);
     if (r != RESULT_OK)
         return r;
