@@ -102,23 +102,6 @@ static const char *handlers_dir(const deliverer_t *d)
     return config_handlers_dir(service_config(d->service));
 }
 
-/* Rows of the table never go and its version only rises. With another one, or a lost one, pending
- * deliveries would be cancelled as if an operator had deleted their handlers. */
-static result_t check_version(const deliverer_t *d, fault_t *fault)
-{
-    int64_t version = 0;
-    int64_t found = roster_version(d->roster);
-    result_t r = backlog_table_version(d->backlog, &version);
-    if (r != RESULT_OK)
-        return unreadable(d, r, fault);
-    if (version <= found)
-        return RESULT_OK;
-    return fault_set(fault, RESULT_INVALID,
-                     "handlers.db in %s is older (version %lld) than what this queue was filled "
-                     "with (version %lld); check provisor.handlers, or restore handlers.db",
-                     handlers_dir(d), (long long)found, (long long)version);
-}
-
 static result_t load_lanes(deliverer_t *d, fault_t *fault)
 {
     loading_t loading = {.deliverer = d};
@@ -133,6 +116,47 @@ static result_t load_lanes(deliverer_t *d, fault_t *fault)
                      (long long)loading.unknown_id, handlers_dir(d));
 }
 
+static void forget_failing(void *owner, int64_t handler_id, int64_t since_ms)
+{
+    (void)since_ms;
+    deliverer_t *d = owner;
+    roster_handler_t *handler = roster_find(d->roster, handler_id);
+    if (handler)
+        handler->failing_since_ms = 0;
+    commit_failing(d->next, handler_id, 0);
+}
+
+/* Nothing waits, so nothing can be cancelled or go to another handler of the same number. */
+static result_t take_older(deliverer_t *d, int64_t version, int64_t found)
+{
+    log_line(d->log, LEVEL_WARN,
+             "event=handler_table_replaced version=%lld before=%lld next=\"the queue is empty: the "
+             "table in %s is taken; replays of older events may name other handlers\"",
+             (long long)found, (long long)version, handlers_dir(d));
+    d->next->table_version = found;
+    return backlog_failing(d->backlog, forget_failing, d);
+}
+
+/* Rows of the table never go and its version only rises. With another one, or a lost one, pending
+ * deliveries would be cancelled as if an operator had deleted their handlers. */
+static result_t check_version(deliverer_t *d, fault_t *fault)
+{
+    int64_t version = 0;
+    int64_t found = roster_version(d->roster);
+    result_t r = backlog_table_version(d->backlog, &version);
+    if (r == RESULT_OK && version > found && !d->pending)
+        r = take_older(d, version, found);
+    if (r != RESULT_OK)
+        return unreadable(d, r, fault);
+    if (version <= found || !d->pending)
+        return RESULT_OK;
+    return fault_set(fault, RESULT_INVALID,
+                     "handlers.db in %s is older (version %lld) than what this queue was filled "
+                     "with (version %lld), and %lld deliveries wait in it; check "
+                     "provisor.handlers, or restore handlers.db",
+                     handlers_dir(d), (long long)found, (long long)version, (long long)d->pending);
+}
+
 result_t restart_load(deliverer_t *d, fault_t *fault)
 {
     result_t r = load_numbers(d);
@@ -143,6 +167,6 @@ result_t restart_load(deliverer_t *d, fault_t *fault)
         r = backlog_failing(d->backlog, on_failing, d);
     if (r != RESULT_OK)
         return unreadable(d, r, fault);
-    r = check_version(d, fault);
-    return r == RESULT_OK ? load_lanes(d, fault) : r;
+    r = load_lanes(d, fault);
+    return r == RESULT_OK ? check_version(d, fault) : r;
 }

@@ -129,6 +129,27 @@ def test_a_queue_without_its_handler_table_is_not_touched(make, handler, how):
     assert not d.of("cancelled")
 
 
+def test_an_empty_queue_takes_another_handler_table(make, handler):
+    d, h = make(), handler()
+    failing = d.add_handler(handler(respond=500).url, "--retry", "10ms", name="failing")
+    d.wait_receipts(d.send_some(1, [failing]))
+    d.wait_records("exhausted", 1)
+    wait_until(lambda: not d.rows("deliveries") and d.rows("failing"), what="an outcome in the queue")
+    d.kill()
+    for path in pathlib.Path(d.data).glob("handlers.db*"):
+        path.unlink()
+    d.start()
+    assert "event=handler_table_replaced" in d.log()
+    wait_until(lambda: not d.rows("failing"), what="a new handler of that number begins anew")
+    new = d.add_handler(h.url)
+    assert new == failing
+    d.wait_receipts(d.send_some(1, [new]))
+    d.wait_records("delivered", 1)
+    d.kill()
+    d.start()
+    assert d.log().count("event=handler_table_replaced") == 1
+
+
 def test_410_suspends_and_what_follows_parks(make, handler):
     d, gone = make(), [True]
     h = handler(respond=lambda r: 410 if gone[0] else 200)
