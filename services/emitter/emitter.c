@@ -51,7 +51,9 @@ static result_t open_journal(emitter_t *self, fault_t *fault)
 {
     journal_settings_t settings = {.dir = config_data(service_config(self->service)),
                                    .idempotency_keep_ms = setting(self, "idempotency_keep"),
-                                   .idempotency_max = setting(self, "idempotency_max")};
+                                   .idempotency_max = setting(self, "idempotency_max"),
+                                   .event_bytes_max =
+                                       config_events_max(service_config(self->service))};
     result_t r = journal_open(&settings, &self->journal, fault);
     if (r != RESULT_OK)
         return r;

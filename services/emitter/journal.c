@@ -11,7 +11,8 @@
 /* What the transactions move on. */
 typedef struct {
     ulid_gen_t ids;
-    int64_t seq; /* of the last row */
+    int64_t seq;           /* of the last row */
+    int64_t largest_bytes; /* no event is larger; what is stored may be more than that */
 } progress_t;
 
 struct journal_t {
@@ -33,6 +34,7 @@ static const char *const migrations[] = {
 };
 
 static const char last_id_key[] = "last_id", last_seq_key[] = "last_seq";
+static const char largest_key[] = "largest_event";
 static const char conflict_message[] = "this id was used before, for an event with other content";
 
 /* ---- Opening ---------------------------------------------------------------------------- */
@@ -58,6 +60,37 @@ static result_t load_progress(journal_t *journal, db_t *db)
     return r;
 }
 
+static result_t measure(db_t *db, int64_t *ret_bytes)
+{
+    db_stmt_t *stmt = db_stmt(db, "SELECT MAX(LENGTH(event)) FROM journal WHERE receipt = 0");
+    result_t r = db_step(stmt);
+    if (r == RESULT_OK)
+        *ret_bytes = db_int(stmt, 0);
+    db_reset(stmt);
+    return r;
+}
+
+/* Routers and deliverers cut a connection on which something larger comes: the event would be sent
+ * again and again for ever. All rows are looked at only when one may be too large, or in a journal
+ * of before this was stored. */
+static result_t check_largest(journal_t *journal, db_t *db, int64_t max_bytes, fault_t *fault)
+{
+    int64_t *largest = &journal->written.largest_bytes;
+    result_t r = store_meta_int(db, largest_key, largest);
+    if (r == RESULT_OK && journal->rows > 0 &&
+        (*largest == 0 || (max_bytes && *largest > max_bytes)))
+        r = measure(db, largest);
+    if (r != RESULT_OK)
+        return fault_set(fault, r, "%s: %s", store_path(journal->store), db_error(db));
+    if (!max_bytes || *largest <= max_bytes || journal->rows == 0)
+        return RESULT_OK;
+    return fault_set(fault, RESULT_INVALID,
+                     "%s holds an event of %lld bytes, more than can be sent with this "
+                     "emitter.event_max; set PROVISOR_EMITTER_EVENT_MAX=%lld for all stages until "
+                     "it is delivered",
+                     store_path(journal->store), (long long)*largest, (long long)*largest);
+}
+
 static result_t open_parts(journal_t *journal, const journal_settings_t *settings, fault_t *fault)
 {
     result_t r = store_open(&(store_spec_t){.dir = settings->dir,
@@ -73,6 +106,9 @@ static result_t open_parts(journal_t *journal, const journal_settings_t *setting
         r = keys_open(db, settings->idempotency_keep_ms, settings->idempotency_max, &journal->keys);
     if (r != RESULT_OK)
         return fault_set(fault, r, "%s: %s", store_path(journal->store), db_error(db));
+    r = check_largest(journal, db, settings->event_bytes_max, fault);
+    if (r != RESULT_OK)
+        return r;
     return store_reader(journal->store, &journal->reader, fault);
 }
 
@@ -199,6 +235,8 @@ static result_t insert(journal_t *journal, db_t *db, entry_t *entry, buf_t *fram
     db_bind_int(stmt, 5, entry->source);
     db_bind_text(stmt, 6, entry->key);
     db_bind_blob(stmt, 7, encode(entry, frames));
+    if ((int64_t)entry->frame_size > journal->next.largest_bytes)
+        journal->next.largest_bytes = (int64_t)entry->frame_size;
     return db_run(stmt);
 }
 
@@ -241,7 +279,11 @@ static result_t take_events(journal_t *journal, db_t *db, commit_t *commit)
     if (r != RESULT_OK || journal->next.seq == journal->written.seq)
         return r;
     r = store_meta_set_text(db, last_id_key, slice_of(journal->next.ids.last.text));
-    return r == RESULT_OK ? store_meta_set_int(db, last_seq_key, journal->next.seq) : r;
+    if (r == RESULT_OK)
+        r = store_meta_set_int(db, last_seq_key, journal->next.seq);
+    if (r == RESULT_OK && journal->next.largest_bytes > journal->written.largest_bytes)
+        r = store_meta_set_int(db, largest_key, journal->next.largest_bytes);
+    return r;
 }
 
 result_t journal_apply(journal_t *journal, db_t *db, commit_t *commit)

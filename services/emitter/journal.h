@@ -15,11 +15,13 @@ typedef struct {
     const char *dir;
     int64_t idempotency_keep_ms;
     int64_t idempotency_max;
+    int64_t event_bytes_max; /* the largest that can be sent on; 0: any */
 } journal_settings_t;
 
 typedef struct journal_t journal_t;
 
-/* RESULT_LOCKED, RESULT_VERSION: see store_open (). */
+/* RESULT_LOCKED, RESULT_VERSION: see store_open (). RESULT_INVALID: an event waits that is larger
+ * than event_bytes_max. */
 result_t journal_open(const journal_settings_t *settings, journal_t **ret_journal,
                       fault_t *fault) MUST_CHECK;
 void journal_close(journal_t **journal);

@@ -178,6 +178,18 @@ def test_a_backlog_waits_on_disk(make_emitter):
     assert SLOW > 1 or rss_mib(emitter) < 100
 
 
+def test_an_event_larger_than_the_limits_is_not_sent_for_ever(make_emitter):
+    emitter = make_emitter()
+    with emitter.pipeline.core() as core:
+        core.accept([event(data={"pad": "x" * 300_000})])
+    emitter.stage.kill(signal.SIGKILL).wait()
+    emitter.stage.start({"PROVISOR_EMITTER_EVENT_MAX": "64KiB", "PROVISOR_EMITTER_BATCH_BYTES": "64KiB"})
+    assert emitter.stage.process.wait(60 * SLOW) == 78
+    assert "PROVISOR_EMITTER_EVENT_MAX=" in emitter.stage.log_text()
+    emitter.start(PROVISOR_EMITTER_EVENT_MAX="300KiB", PROVISOR_EMITTER_BATCH_BYTES="64KiB")
+    emitter.play().wait(1)
+
+
 def test_low_water_passes_everything(emitter):
     down = emitter.play()
     ids = [emitter.ask_json(event(object_id=n))["id"].encode() for n in range(100)]

@@ -26,7 +26,7 @@ static int set_up(void **state)
     fixture_t *f = calloc(1, sizeof *f);
     if (folder_make(&f->folder) != 0)
         return -1;
-    f->settings = (journal_settings_t){f->folder.path, 86400000, 1000};
+    f->settings = (journal_settings_t){f->folder.path, 86400000, 1000, 0};
     f->commit = commit_new();
     reopen(f);
     *state = f;
@@ -97,6 +97,48 @@ static void assert_rows(fixture_t *f, int64_t after_seq, int64_t max, const char
                      RESULT_OK);
     assert_string_equal(buf_slice(&text).data, expected);
     assert_int_equal(ended, expected_end);
+}
+
+static result_t open_with(fixture_t *f, int64_t event_bytes_max, fault_t *fault)
+{
+    journal_close(&f->journal);
+    f->settings.event_bytes_max = event_bytes_max;
+    return journal_open(&f->settings, &f->journal, fault);
+}
+
+static void an_event_that_cannot_be_sent_is_told(void **state)
+{
+    fixture_t *f = *state;
+    fault_t fault = {""};
+    (void)commit_one(f, NULL, "{\"pad\": \"................................\"}");
+    const entry_t *entry = &f->commit->entries[0];
+    int64_t large = (int64_t)entry->frame_size, seq = entry->seq;
+    (void)commit_one(f, NULL, "{}");
+    assert_int_equal(open_with(f, large, &fault), RESULT_OK);
+    assert_int_equal(open_with(f, large - 1, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "PROVISOR_EMITTER_EVENT_MAX="));
+    assert_int_equal(open_with(f, 0, &fault), RESULT_OK);
+    commit_clear(f->commit);
+    commit_add_delete(f->commit, seq);
+    (void)commit(f);
+    assert_int_equal(open_with(f, large - 1, &fault), RESULT_OK); /* it has gone */
+    (void)commit_one(f, NULL, "{\"pad\": \"................................\"}");
+    assert_int_equal(open_with(f, large - 1, &fault), RESULT_INVALID);
+    assert_int_equal(open_with(f, 0, &fault), RESULT_OK);
+}
+
+static void a_journal_of_before_is_measured(void **state)
+{
+    fixture_t *f = *state;
+    fault_t fault = {""};
+    (void)commit_one(f, NULL, "{}");
+    db_t *db = journal_db(f->journal);
+    assert_int_equal(db_begin(db), RESULT_OK);
+    assert_int_equal(db_run(db_stmt(db, "DELETE FROM store_meta WHERE key = 'largest_event'")),
+                     RESULT_OK);
+    assert_int_equal(db_commit(db), RESULT_OK);
+    assert_int_equal(open_with(f, 10, &fault), RESULT_INVALID);
+    assert_int_equal(open_with(f, 0, &fault), RESULT_OK);
 }
 
 static void ids_rise_over_restarts_and_clock_steps(void **state)
@@ -376,6 +418,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(ids_rise_over_restarts_and_clock_steps),
+        TEST(an_event_that_cannot_be_sent_is_told),
+        TEST(a_journal_of_before_is_measured),
         TEST(numbers_are_not_used_again),
         TEST(the_frame_is_the_event),
         TEST(a_key_counts_once),
