@@ -150,7 +150,6 @@ static void read_again(deliverer_t *d)
     if (!d->unreadable)
         return;
     d->unreadable = false;
-    refill_committed(d->refill);
     on_room(d);
 }
 

@@ -15,7 +15,7 @@ typedef struct {
 
 struct refill_t {
     deliverer_t *deliverer;
-    want_t *wants; /* the first n_waiting wait to be tried again, those behind were never tried */
+    want_t *wants; /* the first n_waiting wait for a commit, those behind are to be tried */
     size_t n_waiting, n, capacity;
 };
 
@@ -71,7 +71,7 @@ static result_t read_lane(deliverer_t *d, const want_t *want, lanes_delivery_t *
     return RESULT_OK;
 }
 
-/* False: it has to wait, for a commit or until the store can be read. */
+/* False: it has to wait for a commit, or the store cannot be read just now. */
 static bool answer(deliverer_t *d, const want_t *want)
 {
     lanes_delivery_t rows[LANES_KEEP];
@@ -95,6 +95,8 @@ void refill_answer(refill_t *refill)
         if (answer(d, &want))
             continue;
         add(refill, &want);
+        if (d->unreadable || d->failed)
+            break; /* it has no answer yet: asked again when the store can be read */
         refill->wants[refill->n - 1] = refill->wants[refill->n_waiting];
         refill->wants[refill->n_waiting++] = want;
     }
