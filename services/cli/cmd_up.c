@@ -41,7 +41,7 @@ static int take_lock(const cli_t *cli, int *ret_fd, int *ret_killed)
     snprintf(path, sizeof path, "%s/up.lock", data);
     if (mkdir(data, 0700) != 0 && errno != EEXIST)
         return cli_fail(cli, EXIT_FAILED, "cannot make %s: %s", data, strerror(errno));
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return cli_fail(cli, EXIT_FAILED, "cannot open %s: %s", path, strerror(errno));
     bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;

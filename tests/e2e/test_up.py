@@ -78,3 +78,12 @@ def test_stopped_in_order_it_leaves_nothing_to_wait_for(up):
         other.start()
         assert other.process.wait(20 * provisor.SLOW) == 75
         assert "in use" in other.text() and "stage_waits" not in other.text()
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(up):
+    elsewhere = up.pipeline.dir / "elsewhere"
+    elsewhere.write_text("precious")
+    up.pipeline.data.mkdir(exist_ok=True)
+    (up.pipeline.data / "up.lock").symlink_to(elsewhere)
+    assert up.start().process.wait(20 * provisor.SLOW) == 1
+    assert "up.lock" in up.text() and elsewhere.read_text() == "precious"
