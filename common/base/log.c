@@ -2,6 +2,7 @@
 #include "common/base/buf.h"
 #include "common/base/clk.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -17,7 +18,8 @@ void log_line(const log_t *log, log_level_t level, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     for (char *c = text; *c; c++)
-        if (*c == '\n' || *c == '\r')
+        if (iscntrl(
+                (unsigned char)*c)) /* others' words may be in it: no line, no escape of theirs */
             *c = ' ';
     AUTO_BUF line = {0};
     buf_printf(&line, "time=%s level=%s service=%s %s\n", time, names[level], log->service, text);
