@@ -15,9 +15,10 @@ HEARD_S = 0.3   # a deliverer that runs has handed an answer to its writer so lo
 LATE_ANSWER_S = 0.2  # a recorder reads and answers what a dead deliverer had sent
 SYNC_S = 0.5    # what the driver holds a sync for
 FINAL = ("delivered", "exhausted", "cancelled")
-FILES = re.compile(r"(journal|queue|handlers)\.(db(-wal|-shm)?|lock)|history|history\.lock|lost\+found|"
-                   r"history/(segment-\d{20}\.db(-wal|-shm)?|segment-next\.new(-wal|-shm)?|jobs\.(db(-wal|-shm)?|lock)|.*\.lock)|"
-                   r"deliverer\d*(/.*)?")
+FILES = re.compile(  # wal and shm: of who reads beside the owner, or a kill left them
+    r"deliverer\d*|(deliverer\d*/)?(journal|queue|handlers)\.(db(-wal|-shm)?|lock)|lost\+found|"
+    r"history|history\.lock|history/.*\.lock|history/(segment-\d{20}|jobs)\.db(-wal|-shm)?|"
+    r"history/segment-next\.new(-wal|-shm)?")  # the next one is made ahead
 
 
 class Arrival:
@@ -222,8 +223,8 @@ class Checker:
     def per_kill(self):
         """-> {kill: (repeated, at most)}: what was in flight, and answers since the commit that ended
         last began: the batch of the next one."""
-        repeated = collections.Counter(self.kill_that_lost(before.answered_at)
-                                       for _, before in self.repeated())
+        lost = {before for _, before in self.repeated()}  # a repeat that fails is tried again
+        repeated = collections.Counter(self.kill_that_lost(before.answered_at) for before in lost)
         bounds = {}
         for kill in self.kills:
             began, ended, since = kill

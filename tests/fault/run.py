@@ -181,36 +181,39 @@ def run_round(plan, shim, keep=False):
     return result, time.monotonic() - began
 
 
-def mutate(names, seconds):
+def mutate(args):
     """-> names of the variants that no round caught."""
     import disk
     import mutate as variants
-    import plan as planning
-    import rig
-    missed = []
-    for name in names or variants.VARIANTS:
-        faults, replacements = variants.VARIANTS[name]
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-variant-"))
-        try:
-            rig.provisor.BIN = variants.build(folder, replacements)
-            shim, caught = disk.build_shim(folder), None
-            for seed in variants.seeds_with(faults):
-                violations = run_round(planning.make(seed, seconds), shim)[0].violations
-                if violations:
-                    caught = (seed, violations[0].splitlines()[0])
-                    break
+    missed, folder = [], pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-variants-"))
+    try:
+        shim, workshop = disk.build_shim(folder), variants.Workshop(folder)
+        for name in args.mutate or variants.VARIANTS:
+            faults, replacements = variants.VARIANTS[name]
+            seeds = variants.seeds_with(faults)
+            with workshop.variant(replacements) as binaries:
+                os.environ["PROVISOR_BIN"] = str(binaries)  # the rounds' processes read it
+                caught = first_red(args, seeds, shim)
             print(f"{name}: " + (f"red with seed {caught[0]}: {caught[1]}" if caught else
-                                 f"NOT CAUGHT by seeds {variants.seeds_with(faults)}"), flush=True)
+                                 f"NOT CAUGHT by seeds {seeds}"), flush=True)
             missed += [] if caught else [name]
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return missed
 
 
-def rounds_of(args, shim):
-    """Runs them, some at a time. -> (plan, Result, seconds), as they end."""
+def first_red(args, seeds, shim):
+    """-> (seed, violation)"""
+    for plan, result, _ in rounds_of(args, seeds, shim):
+        if result.violations:
+            return plan.seed, result.violations[0].splitlines()[0]
+    return None
+
+
+def rounds_of(args, seeds, shim):
+    """Runs them, some at a time, in processes of their own. -> (plan, Result, seconds), as they end."""
     import plan as planning
-    began, seeds = time.monotonic(), iter(range(args.seed, args.seed + args.rounds))
+    began, seeds = time.monotonic(), iter(seeds)
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         running = {}
         while True:
@@ -257,14 +260,15 @@ def summary(args, results, seconds):
 def main():
     args = arguments()
     if args.mutate is not None:
-        sys.exit(1 if mutate(args.mutate, args.seconds) else 0)
+        sys.exit(1 if mutate(args) else 0)
     if args.bin:
         os.environ["PROVISOR_BIN"] = args.bin
     import disk
     results, began = {}, time.monotonic()
+    seeds = range(args.seed, args.seed + args.rounds)
     tools = pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-tools-"))
     try:
-        for plan, result, seconds in rounds_of(args, disk.build_shim(tools)):
+        for plan, result, seconds in rounds_of(args, seeds, disk.build_shim(tools)):
             results[plan.seed] = result
             print(f"seed {plan.seed}: {plan}\n    {'FAILED' if result.violations else 'ok'} in "
                   f"{seconds:.1f} s: {result}", flush=True)
