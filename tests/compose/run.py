@@ -87,14 +87,16 @@ def scales_routers(stack):
 
 
 def refuses_a_second_owner(stack):
-    for service in ("emitter", "auditor"):
-        stack.compose("up", "-d", "--no-recreate", "--scale", f"{service}=2", service)
-        text = f"is in use by provisor-{service}"
-        wait_until(lambda: text in stack.log(service, 2), f"the second {service} to be refused")
+    owners = ("emitter", "auditor")
+    scale = lambda n: stack.compose("up", "-d", "--no-recreate",  # noqa: E731
+                                    *(word for s in owners for word in ("--scale", f"{s}={n}")), *owners)
+    scale(2)
+    for service in owners:
+        wait_until(lambda s=service: f"is in use by provisor-{s}" in stack.log(s, 2), f"a second {service} to be refused")
         assert stack.health(service, 2) != "healthy"
-        stack.compose("up", "-d", "--no-recreate", "--scale", f"{service}=1", service)
-        stack.wait_flow()
-        say(f"a second {service} on one volume is refused")
+    scale(1)
+    stack.wait_flow()
+    say("a second emitter and a second auditor on their volumes are refused: events go on")
 
 
 def makes_a_backup(stack):
