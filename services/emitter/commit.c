@@ -69,6 +69,7 @@ void commit_clear(commit_t *commit)
     commit->receipts =
         shrink(commit->receipts, &commit->receipts_capacity, sizeof *commit->receipts);
     commit->n_deletes = commit->n_receipts = 0;
+    commit->deletes_mixed = false;
 }
 
 entry_t *commit_add_entry(commit_t *commit)
@@ -93,6 +94,7 @@ void commit_add_delete(commit_t *commit, int64_t seq)
 {
     commit->deletes = grow(commit->deletes, commit->n_deletes, &commit->deletes_capacity,
                            sizeof *commit->deletes);
+    commit->deletes_mixed |= commit->n_deletes > 0 && commit->deletes[commit->n_deletes - 1] > seq;
     commit->deletes[commit->n_deletes++] = seq;
 }
 
@@ -110,8 +112,17 @@ static int compare_receipts(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static int compare_deletes(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 void commit_seal(commit_t *commit)
 {
+    if (commit->deletes_mixed)
+        qsort(commit->deletes, commit->n_deletes, sizeof *commit->deletes, compare_deletes);
+    commit->deletes_mixed = false;
     if (!commit->receipts_sorted && commit->n_receipts > 0)
         qsort(commit->receipts, commit->n_receipts, sizeof *commit->receipts, compare_receipts);
     commit->receipts_sorted = true;
@@ -127,6 +138,14 @@ receipt_kind_t commit_find_receipt(commit_t *commit, int64_t seq)
     const stored_receipt_t *found =
         bsearch(&wanted, commit->receipts, commit->n_receipts, sizeof wanted, compare_receipts);
     return found ? found->receipt : RECEIPT_NONE;
+}
+
+bool commit_has_delete(commit_t *commit, int64_t seq)
+{
+    if (commit->deletes_mixed)
+        commit_seal(commit);
+    return commit->n_deletes > 0 && bsearch(&seq, commit->deletes, commit->n_deletes,
+                                            sizeof *commit->deletes, compare_deletes);
 }
 
 bool commit_writes(const commit_t *commit)

@@ -63,6 +63,7 @@ typedef struct {
      * windows of outgoing and audit hold, for then nothing is read from the journal */
     int64_t *deletes;
     size_t n_deletes, deletes_capacity;
+    bool deletes_mixed;         /* not in order */
     stored_receipt_t *receipts; /* to be stored in their rows */
     size_t n_receipts, receipts_capacity;
     bool receipts_sorted;
@@ -82,7 +83,10 @@ void commit_add_delete(commit_t *commit, int64_t seq);
 void commit_add_receipt(commit_t *commit, const stored_receipt_t *receipt);
 /* RECEIPT_NONE when none of this row is to be stored. */
 receipt_kind_t commit_find_receipt(commit_t *commit, int64_t seq);
-/* Before it goes to the writer: from then on the loop may only look for receipts in it. */
+/* Is this row to be deleted? */
+bool commit_has_delete(commit_t *commit, int64_t seq);
+/* Before it goes to the writer: from then on the loop may only look for receipts and deletions in
+ * it. */
 void commit_seal(commit_t *commit);
 /* Is there anything for the journal? */
 bool commit_writes(const commit_t *commit);

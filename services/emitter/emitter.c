@@ -203,7 +203,6 @@ static void destroy(void **self_p)
     intake_destroy(&self->intake);
     catalogue_destroy(&self->catalogue);
     buf_release(&self->batch);
-    free(self->unmatched);
     free(self);
     *self_p = NULL;
 }

@@ -23,6 +23,7 @@
 #include "services/emitter/commit.h"
 #include "services/emitter/gate.h"
 #include "services/emitter/journal.h"
+#include "services/emitter/unmatched.h"
 
 typedef struct emitter_t emitter_t;
 
@@ -82,8 +83,7 @@ struct emitter_t {
 
     audit_publisher_t *audit;
     settle_t *settle;
-    int64_t *unmatched; /* rows whose event.unmatched waits for room */
-    size_t n_unmatched, unmatched_capacity;
+    unmatched_t unmatched;
 
     int64_t timer_due_ms;
     int timer;      /* -1: none */

@@ -50,22 +50,14 @@ static void add_decided(emitter_t *self, const entry_t *entry)
 
 /* ---- Unmatched -------------------------------------------------------------------------- */
 
-static void wait_for_room(emitter_t *self, int64_t seq)
-{
-    if (self->n_unmatched == self->unmatched_capacity) {
-        self->unmatched_capacity = self->unmatched_capacity ? self->unmatched_capacity * 2 : 64;
-        self->unmatched =
-            mem_realloc(self->unmatched, self->unmatched_capacity * sizeof *self->unmatched);
-    }
-    self->unmatched[self->n_unmatched++] = seq;
-}
-
 /* Not by the way of best effort: the row waits until the auditor has it. */
 static void add_unmatched(emitter_t *self, int64_t seq, slice_t frame)
 {
     event_t event;
+    if (unmatched_is_ahead(&self->unmatched, seq))
+        return;
     if (!audit_room(self->audit)) {
-        wait_for_room(self, seq);
+        unmatched_wait(&self->unmatched, seq);
         return;
     }
     if (codec_decode(frame, &event_table, &event) != RESULT_OK)
@@ -171,37 +163,86 @@ static bool take_unmatched(void *owner, const journal_row_t *row)
 
 static result_t retry_unmatched(emitter_t *self)
 {
+    unmatched_t *unmatched = &self->unmatched;
     result_t r = RESULT_OK;
     for (int i = 0;
-         i < CURSOR_ROWS && self->n_unmatched > 0 && audit_room(self->audit) && r == RESULT_OK;
-         i++) {
-        int64_t seq = self->unmatched[self->n_unmatched - 1];
+         i < CURSOR_ROWS && unmatched->n > 0 && audit_room(self->audit) && r == RESULT_OK; i++) {
+        int64_t seq = unmatched->seqs[unmatched->n - 1];
         bool ended;
         r = journal_read_rows(self->journal, seq - 1, 1, take_unmatched, self, &ended);
-        self->n_unmatched -= r == RESULT_OK;
+        unmatched->n -= r == RESULT_OK;
     }
+    return r;
+}
+
+/* The auditor has its records; the row is still there until a commit is done. */
+static bool is_settled(emitter_t *self, int64_t seq)
+{
+    return commit_has_delete(self->next, seq) ||
+           (self->current && commit_has_delete(self->current, seq));
+}
+
+static bool take_again(void *owner, const journal_row_t *row)
+{
+    cursor_t *cursor = owner;
+    emitter_t *self = cursor->self;
+    if (row->seq > settle_last(self->settle)) { /* the cursor comes to those */
+        unmatched_ended(&self->unmatched);
+        return false;
+    }
+    if (!audit_room(self->audit) || cursor->bytes > CURSOR_BYTES)
+        return false;
+    unmatched_passed(&self->unmatched, row->seq);
+    cursor->bytes += row->frame.size;
+    if (receipt_of(self, row) == RECEIPT_UNMATCHED && !is_settled(self, row->seq))
+        add_unmatched(self, row->seq, row->frame);
+    return true;
+}
+
+static bool reads_again(const emitter_t *self)
+{
+    return self->unmatched.again_from > 0 &&
+           (self->unmatched.reading || settle_unmatched_size(self->settle) == 0);
+}
+
+static result_t read_unmatched(emitter_t *self)
+{
+    cursor_t cursor = {.self = self};
+    bool ended = false;
+    result_t r = journal_read_rows(self->journal, self->unmatched.again_from - 1, CURSOR_ROWS,
+                                   take_again, &cursor, &ended);
+    if (ended)
+        unmatched_ended(&self->unmatched);
+    return r;
+}
+
+static result_t read_accepted(emitter_t *self)
+{
+    cursor_t cursor = {.self = self};
+    bool ended = false;
+    result_t r = journal_read_rows(self->journal, settle_last(self->settle), CURSOR_ROWS, take_row,
+                                   &cursor, &ended);
+    if (ended)
+        self->audit_behind = false;
     return r;
 }
 
 /* Not while the disk is full: the rows that may go would wait in memory, as many as there are. */
 bool recording_is_due(const emitter_t *self)
 {
-    return !self->disk_full && (self->audit_behind || self->n_unmatched > 0) &&
-           !self->read_again_ms && audit_room(self->audit);
+    return !self->disk_full && !self->read_again_ms && audit_room(self->audit) &&
+           (self->audit_behind || self->unmatched.n > 0 || reads_again(self));
 }
 
 void recording_turn(emitter_t *self)
 {
     if (!recording_is_due(self))
         return;
-    cursor_t cursor = {.self = self};
-    bool ended = false;
     result_t r = retry_unmatched(self);
+    if (r == RESULT_OK && reads_again(self))
+        r = read_unmatched(self);
     if (r == RESULT_OK && self->audit_behind)
-        r = journal_read_rows(self->journal, settle_last(self->settle), CURSOR_ROWS, take_row,
-                              &cursor, &ended);
-    if (ended)
-        self->audit_behind = false;
+        r = read_accepted(self);
     if (r != RESULT_OK)
         emitter_read_failed(self, r);
 }

@@ -127,6 +127,11 @@ int64_t settle_last(const settle_t *settle)
     return settle->last_seq;
 }
 
+size_t settle_unmatched_size(const settle_t *settle)
+{
+    return settle->unmatched.n;
+}
+
 size_t settle_size(const settle_t *settle)
 {
     return settle->accepted.n + settle->unmatched.n;

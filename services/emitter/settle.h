@@ -39,6 +39,8 @@ void settle_unmatched(settle_t *settle, int64_t seq, int64_t number);
 bool settle_mark(settle_t *settle, int64_t number, int64_t *ret_seq);
 /* The last row whose accepted record was added; 0: none yet. */
 int64_t settle_last(const settle_t *settle);
+/* Unmatched records that are on their way. */
+size_t settle_unmatched_size(const settle_t *settle);
 /* Rows in memory. */
 size_t settle_size(const settle_t *settle);
 
