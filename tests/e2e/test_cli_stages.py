@@ -2,8 +2,12 @@
 
 import json
 import os
+import pathlib
+import select
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -180,6 +184,61 @@ def test_a_stage_that_is_down_is_told_at_once(pipeline, sig):
     finally:
         for name in names:
             pipeline[name].kill(signal.SIGCONT)
+
+
+def is_stopped(process):
+    stats = pathlib.Path(f"/proc/{process.pid}/task").glob("*/stat")
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+class Killer(threading.Thread):
+    """Stands between one client and a stage, which it kills with the question in its hands."""
+
+    def __init__(self, stage, key):
+        super().__init__(daemon=True)
+        self.stage, self.asked = stage, False
+        host, port = stage.endpoint(key).removeprefix("tcp://").rsplit(":", 1)
+        self.upstream = (host, int(port))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        client = self.listener.accept()[0]
+        with self.listener, client, socket.create_connection(self.upstream) as server:
+            other = {client: server, server: client}
+            while True:
+                for end in select.select(list(other), [], [])[0]:
+                    try:
+                        data = end.recv(65536)
+                    except ConnectionResetError:
+                        data = b""
+                    if not data:
+                        return
+                    if b'"op"' in data:
+                        self.stage.kill(signal.SIGSTOP)
+                        wait_until(lambda: is_stopped(self.stage.process), what="stopped")
+                        other[end].sendall(data)
+                        self.asked = True
+                        self.stage.kill(signal.SIGKILL).wait()
+                    else:
+                        other[end].sendall(data)
+
+
+@pytest.mark.parametrize("kind, setting, key, command", [
+    ("deliverer", "DELIVERERS", "control", ["cancel", "--handler", "1"]),
+    ("auditor", "QUESTIONS", "questions", ["log"])])
+def test_a_stage_that_is_killed_with_a_question_is_told_at_once(pipeline, kind, setting, key, command):
+    stage = next(stage for stage in pipeline.stages.values() if stage.kind == kind)
+    killer = Killer(stage, key)
+    pipeline.env[f"PROVISOR_CLI_{setting}"] = killer.endpoint
+    began = time.monotonic()
+    done = pipeline.cli(*command, check=False)
+    took = time.monotonic() - began
+    killer.join(60 * SLOW)
+    assert killer.asked and not killer.is_alive()
+    assert done.returncode == 69 and "stopped before it answered" in done.stderr, done.stderr
+    assert took < 8 * SLOW, "as if an answer were to come"
 
 
 def test_replay_of_what_was_given_up(make_pipeline, handler):
