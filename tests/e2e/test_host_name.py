@@ -1,4 +1,4 @@
-"""A handler whose host name does not resolve for a while: the deliverer runs with an /etc/hosts of its own."""
+"""Host names that do not resolve for a while, or that move: a stage runs with an /etc/hosts of its own."""
 
 import os
 import stat
@@ -64,3 +64,24 @@ def test_a_name_that_does_not_resolve_is_a_failed_connection(make_pipeline, hand
     first = [r for r in delivered if r["url"] == url and r["object_id"] == 12]
     assert len(first) == 1 and first[0]["attempt"] > 1, "attempts counted"
     assert named.count() == 51
+
+
+def test_a_router_whose_name_moved_away_is_not_connected(make_pipeline, hosts, tmp_path, monkeypatch):
+    """Its old address still answers, and the connection to it was open."""
+    pipeline = make_pipeline(start=False, routers=1)
+    emitter = pipeline["emitter"]
+    key = "PROVISOR_EMITTER_ROUTERS"
+    port = {**pipeline.env, **emitter.env}[key].rsplit(":", 1)[1]
+    emitter.env[key] = f"tcp://{NAME}:{port}"
+    hosts.write_text(f"127.0.0.1 {NAME}\n")
+    for stage in pipeline.stages.values():
+        if stage is emitter:
+            in_namespace(stage, hosts, tmp_path, monkeypatch)
+        else:
+            stage.start()
+    wait_until(emitter.ready, what="ready")
+    hosts.write_text(f"127.0.0.9 {NAME}\n")
+    wait_until(lambda: not emitter.ready(), what="not ready")
+    assert "no router connected" in emitter.control("ping")["why"]
+    hosts.write_text(f"127.0.0.1 {NAME}\n")
+    wait_until(emitter.ready, what="ready again")
