@@ -7,9 +7,9 @@
  * file.
  *
  * In the environment a name that starts with PROVISOR_ and a known section, or one that is nearly
- * a known section, must be a known key. Left alone are PROVISOR_CONFIG, PROVISOR_DATA and whatever else names no section, and what
- * Kubernetes puts there for a service called provisor-emitter (PROVISOR_EMITTER_PORT...,
- * PROVISOR_EMITTER_SERVICE_...). */
+ * a known section, must be a known key. Left alone are PROVISOR_CONFIG, PROVISOR_DATA and whatever
+ * else names no section, and what Kubernetes puts there for a service called provisor-emitter
+ * (PROVISOR_EMITTER_PORT..., PROVISOR_EMITTER_SERVICE_...). */
 #ifndef PROVISOR_CONFIG_H
 #define PROVISOR_CONFIG_H
 
