@@ -114,6 +114,15 @@ result_t endpoint_bind(const config_t *config, const char *section, const char *
     return RESULT_OK;
 }
 
+/* A monitor is ended while somebody still reads it: libzmq's I/O thread would wait for ever to tell
+ * one that nobody reads of the connections that end now. */
+void endpoint_close(zsock_t **socket)
+{
+    if (*socket)
+        zmq_socket_monitor(zsock_resolve(*socket), NULL, 0);
+    zsock_destroy(socket);
+}
+
 enum {
     CONNECT_MS = 2000, /* to be connected: the socket sends to nobody else (IMMEDIATE) */
     LAST_MS = 200,     /* for an answer that came just before its connection ended */
@@ -153,16 +162,9 @@ static result_t wait_for_answer(zsock_t *socket, zsock_t *monitor, int64_t until
     }
 }
 
-result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms, buf_t *ret_answer)
+static result_t ask_on(zsock_t *socket, zsock_t *monitor, const char *endpoint, slice_t question,
+                       int64_t timeout_ms, buf_t *ret_answer)
 {
-    char name[64]; /* never used again: libzmq gives it back some time after the socket is closed */
-    snprintf(name, sizeof name, "inproc://ask-%p-%lld", (void *)ret_answer,
-             (long long)clk_mono_us());
-    AUTO(zsock) monitor = zsock_new(ZMQ_PAIR);
-    AUTO(zsock)
-    socket =
-        endpoint_socket_new(&(endpoint_options_t){.type = ZMQ_DEALER, .hwm = 10, .monitor = name});
-    ENSURE(monitor && zmq_connect(zsock_resolve(monitor), name) == 0);
     int64_t until_ms = clk_mono_ms() + timeout_ms;
     zsock_set_sndtimeo(socket, (int)(timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS));
     if (endpoint_socket_connect(socket, endpoint) != 0)
@@ -178,4 +180,18 @@ result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms
     buf_clear(ret_answer);
     buf_add(ret_answer, zframe_data(frame), zframe_size(frame));
     return RESULT_OK;
+}
+
+result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms, buf_t *ret_answer)
+{
+    char name[64]; /* never used again: libzmq gives it back some time after the socket is closed */
+    snprintf(name, sizeof name, "inproc://ask-%p-%lld", (void *)ret_answer,
+             (long long)clk_mono_us());
+    AUTO(zsock) monitor = zsock_new(ZMQ_PAIR);
+    endpoint_options_t options = {.type = ZMQ_DEALER, .hwm = 10, .monitor = name};
+    zsock_t *socket = endpoint_socket_new(&options);
+    ENSURE(monitor && zmq_connect(zsock_resolve(monitor), name) == 0);
+    result_t r = ask_on(socket, monitor, endpoint, question, timeout_ms, ret_answer);
+    endpoint_close(&socket);
+    return r;
 }

@@ -38,6 +38,10 @@ result_t endpoint_bind(const config_t *config, const char *section, const char *
 result_t endpoint_check_bind(const config_t *config, const char *section, const char *key,
                              fault_t *fault) MUST_CHECK;
 
+/* Closes a socket that endpoint_bind or endpoint_connect made; its monitor's other end, if any,
+ * goes afterwards. */
+void endpoint_close(zsock_t **socket);
+
 typedef struct endpoint_peers_t endpoint_peers_t;
 
 /* Connects a socket to every endpoint of the (space separated) list and keeps it connected to what

@@ -168,7 +168,7 @@ void endpoint_peers_destroy(endpoint_peers_t **peers_p)
     }
     free(peers->peers);
     free(peers->named);
-    zsock_destroy(&peers->socket);
+    endpoint_close(&peers->socket);
     free(peers);
     *peers_p = NULL;
 }

@@ -76,7 +76,7 @@ void intake_close(intake_t **intake)
     if ((*intake)->reading)
         zloop_reader_end((*intake)->deliverer->loop, (*intake)->socket);
     receipts_destroy(&(*intake)->receipts);
-    zsock_destroy(&(*intake)->socket);
+    endpoint_close(&(*intake)->socket);
     peers_destroy(&(*intake)->routers);
     zsock_destroy(&(*intake)->receipts_socket);
     incoming_release(&(*intake)->incoming);

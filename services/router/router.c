@@ -237,7 +237,7 @@ static void destroy(void **self)
     for (size_t i = 0; router->forwards && i < partition_deliverers(router->partition); i++)
         forward_close(&router->forwards[i]);
     free(router->forwards);
-    zsock_destroy(&router->intake);
+    endpoint_close(&router->intake);
     peers_destroy(&router->emitters);
     audit_destroy(&router->audit);
     matcher_destroy(&router->matcher);

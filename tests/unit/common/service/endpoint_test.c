@@ -535,6 +535,31 @@ static void a_peer_that_goes_without_an_answer_is_told_at_once(void **state)
     assert_int_equal(answer.size, 0);
 }
 
+static void *answer_one_and_go(void *arg)
+{
+    zsock_t *router = arg;
+    answer_one(router);
+    zsock_destroy(&router);
+    return NULL;
+}
+
+/* A connection that ends while the asking socket is closed must not stop libzmq's I/O thread. */
+static void peers_that_answer_and_go_hold_up_nobody(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        zsock_t *router = bind_to("tcp://127.0.0.1:*", ZMQ_ROUTER, 0);
+        char endpoint[ENDPOINT_SIZE];
+        endpoint_of(router, endpoint);
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, answer_one_and_go, router), 0);
+        AUTO_BUF answer = {0};
+        result_t r = endpoint_ask(endpoint, SLICE("question"), DEADLINE_MS, &answer);
+        assert_true(r == RESULT_OK || r == RESULT_ENDED);
+        pthread_join(thread, NULL);
+    }
+}
+
 static void a_question_to_nobody_times_out(void **state)
 {
     (void)state;
@@ -574,6 +599,7 @@ int main(void)
         cmocka_unit_test(a_push_waits_for_a_peer_that_answers),
         cmocka_unit_test(a_question_gets_its_answer),
         cmocka_unit_test(a_peer_that_goes_without_an_answer_is_told_at_once),
+        cmocka_unit_test(peers_that_answer_and_go_hold_up_nobody),
         cmocka_unit_test(a_question_to_nobody_times_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
