@@ -73,6 +73,70 @@ static void odd_frames(void **state)
     }
 }
 
+/* msgpack's shortest form of every number and of every length of bytes; each is read again. */
+static void values_are_as_short_as_can_be(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t number;
+        slice_t written;
+    } cases[] = {
+        {1, {"\x01", 1}},
+        {127, {"\x7f", 1}},
+        {128, {"\xcc\x80", 2}},
+        {255, {"\xcc\xff", 2}},
+        {256, {"\xcd\1\0", 3}},
+        {65536, {"\xce\0\1\0\0", 5}},
+        {UINT32_MAX + 1ll, {"\xcf\0\0\0\1\0\0\0\0", 9}},
+        {INT64_MAX, {"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", 9}},
+        {-1, {"\xff", 1}},
+        {-32, {"\xe0", 1}},
+        {-33, {"\xd0\xdf", 2}},
+        {-129, {"\xd1\xff\x7f", 3}},
+        {-32769, {"\xd2\xff\xff\x7f\xff", 5}},
+        {INT32_MIN - 1ll, {"\xd3\xff\xff\xff\xff\x7f\xff\xff\xff", 9}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        AUTO_BUF frame = {0};
+        receipted_t item = {SLICE("x"), cases[i].number}, got;
+        codec_add(&receipted_table, &item, &frame);
+        slice_t tail = {frame.data + 5, frame.size - 5};
+        assert_memory_equal(frame.data, "\x82\x01\xc4\x01x", 5);
+        if (tail.data[0] != 2 ||
+            !slice_equal((slice_t){tail.data + 1, tail.size - 1}, cases[i].written))
+            fail_msg("%lld", (long long)cases[i].number);
+        assert_int_equal(codec_decode(buf_slice(&frame), &receipted_table, &got), RESULT_OK);
+        assert_true(got.unmatched == cases[i].number);
+    }
+}
+
+/* By msgpack's signed forms too, whichever is chosen by who writes. */
+static void every_form_of_a_number_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t number;
+        slice_t written;
+    } cases[] = {
+        {5, {"\xd0\x05", 2}},
+        {-5, {"\xd0\xfb", 2}},
+        {5, {"\xd1\0\x05", 3}},
+        {-5, {"\xd1\xff\xfb", 3}},
+        {-5, {"\xd2\xff\xff\xff\xfb", 5}},
+        {-5, {"\xd3\xff\xff\xff\xff\xff\xff\xff\xfb", 9}},
+        {5, {"\xcf\0\0\0\0\0\0\0\5", 9}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        receipted_t got;
+        AUTO_BUF frame = {0};
+        buf_add(&frame, "\x82\xd0\x02", 3); /* also as a key, and out of order */
+        buf_add_slice(&frame, cases[i].written);
+        buf_add(&frame, "\x01\xd9\x01x", 4);
+        assert_int_equal(codec_decode(buf_slice(&frame), &receipted_table, &got), RESULT_OK);
+        assert_true(got.unmatched == cases[i].number && slice_is(got.event_id, "x"));
+    }
+}
+
 static void skip_knows_every_format(void **state)
 {
     (void)state;
@@ -131,6 +195,8 @@ int main(void)
         cmocka_unit_test(several_structs_share_a_frame),
         cmocka_unit_test(absent_is_not_empty),
         cmocka_unit_test(odd_frames),
+        cmocka_unit_test(values_are_as_short_as_can_be),
+        cmocka_unit_test(every_form_of_a_number_is_read),
         cmocka_unit_test(skip_knows_every_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
