@@ -16,6 +16,8 @@ enum {
     BUSY_TIMEOUT_MS = 5000,
     BUSY_RETRY_MS = 5,
     WAL_KEPT_BYTES = 16 * 1024 * 1024, /* a WAL that once grew is cut back to this */
+    WRITE_CACHE_KIB = 16 * 1024,       /* rows that live for a second are not read again to go */
+    READ_CACHE_KIB = 2 * 1024,
 };
 
 /* A failed fsync is never "full", whatever errno it gave: what it should have written may be lost
@@ -134,9 +136,10 @@ static int apply_settings(db_t *db)
 {
     char settings[256];
     snprintf(settings, sizeof settings,
-             "%sPRAGMA foreign_keys=OFF;PRAGMA temp_store=MEMORY;"
+             "%sPRAGMA foreign_keys=OFF;PRAGMA temp_store=MEMORY;PRAGMA cache_size=-%d;"
              "PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;PRAGMA journal_size_limit=%d;",
-             db->mode == DB_WRITE ? "PRAGMA journal_mode=WAL;" : "", (int)WAL_KEPT_BYTES);
+             db->mode == DB_WRITE ? "PRAGMA journal_mode=WAL;" : "",
+             db->mode == DB_WRITE ? WRITE_CACHE_KIB : READ_CACHE_KIB, (int)WAL_KEPT_BYTES);
     /* db_shrink needs auto_vacuum, which must be chosen while the file is empty; asked for later
      * it would write the file at each start. */
     int code = SQLITE_OK;
@@ -187,6 +190,9 @@ result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault
     db->path = mem_strdup(path);
     int flags = mode == DB_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
     errno = 0;
+    /* counting memory costs a lock at each allocation; refused, as it is set, after the first time
+     */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     int code = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (!db->handle)
         PANIC("out of memory in sqlite");
