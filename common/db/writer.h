@@ -10,7 +10,7 @@
  * each second, and on_full tells the loop when that begins and ends. So is a store that another
  * connection keeps busy, but silently. Any other failure ends in on_failed, after which nothing is
  * ever committed: the owner stops the process. Checkpoints happen on the thread too, after a commit
- * was told (WAL over 4 MiB) or when it has been idle for a second; then it also gives room of
+ * was told (WAL over 16 MiB) or when it has been idle for a second; then it also gives room of
  * deleted rows back. */
 #ifndef PROVISOR_WRITER_H
 #define PROVISOR_WRITER_H
