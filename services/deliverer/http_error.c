@@ -192,6 +192,8 @@ exchange_end_t http_error(const http_progress_t *p, CURLcode code, buf_t *ret_te
     case CURLE_UNSUPPORTED_PROTOCOL:
         return p->connected ? end_with(ret_text, EXCHANGE_BROKEN, "malformed answer", p, code)
                             : end_with(ret_text, EXCHANGE_INVALID, "bad URL", p, code);
+    case CURLE_ABORTED_BY_CALLBACK:
+        return end_said(ret_text, EXCHANGE_BROKEN, "malformed answer: framing without end");
     case CURLE_OUT_OF_MEMORY: /* of an answer: curl's own limit of a line, over ours */
     case CURLE_WRITE_ERROR:
         if (p->connected &&

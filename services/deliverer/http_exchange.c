@@ -7,8 +7,10 @@
 #include "common/base/mem.h"
 
 enum {
-    KEPT_BODY_BYTES = 4096, /* memory for a body that stays with an idle handle */
-    CA_CACHE_S = 60,        /* a CA file that was replaced is read again after this long */
+    KEPT_BODY_BYTES = 4096,  /* memory for a body that stays with an idle handle */
+    READ_BYTES = 4096,       /* by one read; curl makes up to 100 in a round */
+    BARREN_ROUNDS_MAX = 128, /* far more than chunks and trailers need */
+    CA_CACHE_S = 60,         /* a CA file that was replaced is read again after this long */
 };
 
 /* After a stall there may be a connection, but no time left to ask on it. */
@@ -40,6 +42,24 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 
 #define SET(easy, option, value) ENSURE(curl_easy_setopt(easy, option, value) == CURLE_OK)
 
+/* Called once a round. Headers and body are limited; what else comes after the headers (a chunk's
+ * extension, trailers) is not by curl, and a fast handler would keep the loop busy until its
+ * deadline. With HTTP/2 a round may be about another request of the connection. */
+static int on_progress(void *arg, curl_off_t down_max, curl_off_t down, curl_off_t up_max,
+                       curl_off_t up)
+{
+    http_exchange_t *exchange = arg;
+    (void)down_max, (void)up_max, (void)up;
+    if (exchange->request.http2 || !exchange->response.headers_done || exchange->got != down) {
+        exchange->got = down;
+        exchange->barren_rounds = 0;
+    }
+    if (++exchange->barren_rounds <= BARREN_ROUNDS_MAX)
+        return 0;
+    exchange->response.reading = HTTP_ENDLESS;
+    return 1;
+}
+
 static void set_for_ever(http_exchange_t *exchange)
 {
     CURL *easy = exchange->easy;
@@ -63,6 +83,10 @@ static void set_for_ever(http_exchange_t *exchange)
     SET(easy, CURLOPT_HEADERDATA, exchange);
     SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     SET(easy, CURLOPT_WRITEDATA, exchange);
+    SET(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
+    SET(easy, CURLOPT_NOPROGRESS, 0L);
+    SET(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    SET(easy, CURLOPT_XFERINFODATA, exchange);
     SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
     SET(easy, CURLOPT_PREREQDATA, exchange);
     SET(easy, CURLOPT_OPENSOCKETFUNCTION, common->on_open);
@@ -159,6 +183,8 @@ void http_exchange_begin(http_exchange_t *self, const exchange_request_t *reques
     }
     self->n_tries = 0;
     self->starved = false;
+    self->barren_rounds = 0;
+    self->got = 0;
     self->curl_text[0] = '\0';
     http_response_begin(&self->response, (size_t)request->response_max_bytes);
     set_request(self);

@@ -169,8 +169,9 @@ static void on_ended(http_multi_t *self, http_exchange_t *exchange, CURLcode cod
         return;
     }
     http_progress_t progress = progress_of(exchange);
-    exchange_end_t end = code == CURLE_ABORTED_BY_CALLBACK ? http_error_timeout(&progress, &text)
-                                                           : http_error(&progress, code, &text);
+    bool late = code == CURLE_ABORTED_BY_CALLBACK && exchange->response.reading != HTTP_ENDLESS;
+    exchange_end_t end =
+        late ? http_error_timeout(&progress, &text) : http_error(&progress, code, &text);
     finish(self, exchange, end, buf_slice(&text));
 }
 

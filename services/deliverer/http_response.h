@@ -13,8 +13,9 @@ enum {
 
 typedef enum {
     HTTP_READING,
-    HTTP_ENOUGH,           /* answered; the rest is not read */
-    HTTP_HEADERS_TOO_LARGE /* HTTP_HEADERS_MAX */
+    HTTP_ENOUGH,            /* answered; the rest is not read */
+    HTTP_HEADERS_TOO_LARGE, /* HTTP_HEADERS_MAX */
+    HTTP_ENDLESS            /* it is read and read, and is neither header nor body */
 } http_reading_t;
 
 typedef struct {

@@ -146,6 +146,13 @@ def endless_status(client, argument, head, body):
         client.send(b"s" * 1000)
 
 
+def endless_chunk(client, argument, head, body):
+    client.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;")
+    bytes_ = b"e" * (4 << 20)
+    for _ in range(1 << 12):  # 16 GiB
+        client.send(bytes_)
+
+
 def endless_continue(client, argument, head, body):
     while True:
         client.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)

@@ -94,6 +94,27 @@ static void test_ends(void **state)
     }
 }
 
+/* Whether the servers are faster than the reader depends on the machine: then it is the deadline.
+ */
+static void test_endless_framing_keeps_nobody(void **state)
+{
+    bench_t *bench = *state;
+    exchange_request_t request = http_bench_request(url_of(bench, "endless-chunk"));
+    request.timeout_ms = 1000;
+    for (int i = 0; i < 8; i++)
+        http_bench_send(&bench->http, &request, NULL);
+    assert_true(exchanges_wait(&bench->http.ex, 8));
+    for (int i = 0; i < 8; i++) {
+        const exchanged_t *got = &bench->http.ex.results[i];
+        print_message("%s after %lld us\n", got->error, (long long)got->duration_us);
+        assert_in_range(got->duration_us, 1, 4000000); /* all of it takes longer */
+        if (got->end == EXCHANGE_TIMEOUT)
+            continue;
+        assert_int_equal(got->end, EXCHANGE_BROKEN);
+        assert_string_equal(got->error, "malformed answer: framing without end");
+    }
+}
+
 static void test_request_as_sent(void **state)
 {
     bench_t *bench = *state;
@@ -449,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HTTP_TEST(test_ends),
+        HTTP_TEST(test_endless_framing_keeps_nobody),
         HTTP_TEST(test_request_as_sent),
         HTTP_TEST(test_bodies),
         HTTP_TEST(test_headers_kept),
