@@ -1,6 +1,7 @@
 """What must be true after a round, from the cores' acknowledgements, the recorders' arrivals, history
 and the driver's diary. Each check returns texts, one per violation."""
 
+import bisect
 import collections
 import contextlib
 import pathlib
@@ -122,6 +123,15 @@ class Checker:
                         yield e, e.acked_at - e.sent_at
 
     def not_before_the_sync(self):
+        """Of the commits that began to sync after an event was sent one had ended when it was accepted."""
+        commits = sorted(self.rig.switches["emitter"].commits())
+        begins = [began for began, _ in commits]
+        for e in self.events:
+            if e.id and e.tries == 1:
+                at = bisect.bisect_left(begins, e.sent_at)
+                if at == len(commits) or commits[at][1] > e.acked_at:
+                    yield (f"{e.key} was sent at {e.sent_at:.3f} and accepted at {e.acked_at:.3f}, and no "
+                           "commit began and ended between")
         yield from (f"{e.key} was accepted after {after_s:.3f} s although a sync takes {SYNC_S} s"
                     for e, after_s in self.held() if after_s < SYNC_S - 0.01)
 

@@ -37,6 +37,12 @@ class Switches:
     def get(self, name):
         return struct.unpack_from("<q", self.map, 8 * SWITCHES.index(name))[0]
 
+    def commits(self):
+        """-> (began to sync, ended) of each, in seconds."""
+        path = self.path.with_name(self.path.name + ".commits")
+        data = path.read_bytes() if path.exists() else b""
+        return [(began / 1e6, ended / 1e6) for began, ended in struct.iter_unpack("<qq", data)]
+
 
 def read_notes(path):
     """The writes since the last sync, oldest first; a note cut short is of a write never made."""

@@ -2,6 +2,7 @@
 with what they held before its faults."""
 
 import collections
+import contextlib
 import os
 import pathlib
 import re
@@ -27,14 +28,13 @@ def descriptors(pid, handler_ports):
     """-> Counter by kind: sockets (but for those to handlers, which are kept for reuse), files, ..."""
     to_handlers, kinds = connected_to(handler_ports), collections.Counter()
     for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
+        target = ""
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except FileNotFoundError:
-            continue
         if target.startswith("socket:"):
             if re.sub(r"\D", "", target) not in to_handlers:
                 kinds["socket"] += 1
-        else:
+        elif target:
             kinds["file" if target.startswith("/") else target] += 1
     return kinds
 
@@ -53,14 +53,19 @@ class Resources:
         self.most_kib = 0
 
     def now(self):
+        """Of those that run: one that died is told of elsewhere."""
         held = {}
         for name, stage in self.rig.pipeline.stages.items():
-            held[name] = (descriptors(stage.process.pid, self.ports), memory_kib(stage.process.pid))
+            with contextlib.suppress(OSError):
+                pid = stage.process.pid
+                held[name] = descriptors(pid, self.ports), memory_kib(pid)
         return held
 
     def grown(self, before):
         """-> texts, one per process that holds more than it should."""
         for name, (kinds, kib) in self.now().items():
+            if name not in before:
+                continue
             for kind, count in kinds.items():
                 had = before[name][0][kind]
                 if count > had + (SEGMENTS_MORE if (name, kind) == ("auditor", "file") else MORE):

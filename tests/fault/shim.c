@@ -44,6 +44,7 @@ typedef struct {
 
 static volatile int64_t no_switches[N_SWITCHES];
 static volatile int64_t *switches = no_switches;
+static int commits_fd = -1; /* of each commit: when its sync began and ended, CLOCK_MONOTONIC us */
 static const char *undo_folder;
 static char *paths[FD_MAX];  /* of stores' files that are open; guarded by the mutex */
 static int undo_fds[FD_MAX]; /* open as long: a write needs no descriptor */
@@ -64,6 +65,9 @@ __attribute__((constructor)) static void load(void)
     if (map != MAP_FAILED)
         switches = map;
     close(fd);
+    char commits[PATH_MAX];
+    snprintf(commits, sizeof commits, "%s.commits", control);
+    commits_fd = REAL(open)(commits, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
 /* ---- stores' files */
@@ -210,6 +214,13 @@ int unlink(const char *path)
     return REAL(unlink)(path);
 }
 
+int rename(const char *from, const char *to)
+{
+    if (is_store(to) && is_read_only())
+        return -1;
+    return REAL(rename)(from, to);
+}
+
 static ssize_t pwrite_noted(int fd, const void *bytes, size_t size, int64_t offset)
 {
     if (!is_tracked(fd))
@@ -303,8 +314,11 @@ static int sync_slowly(int fd, int (*sync)(int))
     int code = sync(fd);
     if (code == 0 && undo_folder)
         (void)!REAL(ftruncate)(undo_fds[fd], 0);
-    if (code == 0 && is_wal(paths[fd]) && is_dirty[fd]) /* a checkpoint finds it clean */
+    if (code == 0 && is_wal(paths[fd]) && is_dirty[fd]) { /* a checkpoint finds it clean */
+        int64_t commit[] = {began_us, mono_us()};
         switches[COMMIT_US] = began_us;
+        (void)!REAL(write)(commits_fd, commit, sizeof commit);
+    }
     if (code == 0)
         is_dirty[fd] = 0;
     pthread_mutex_unlock(&mutex);
