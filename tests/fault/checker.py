@@ -13,7 +13,7 @@ from recorder import is_doomed
 
 GRACE_S = 1.0   # a lane's last arrival so long before a kill may be repeated
 HEARD_S = 0.3   # a deliverer that runs has handed an answer to its writer so long after
-LATE_ANSWER_S = 0.2  # a recorder reads and answers what a dead deliverer had sent
+LATE_ANSWER_S = 0.5  # a recorder reads and answers what a dead deliverer had sent
 SYNC_S = 0.5    # what the driver holds a sync for
 FINAL = ("delivered", "exhausted", "cancelled")
 FILES = re.compile(  # wal and shm: of who reads beside the owner, or a kill left them

@@ -82,7 +82,7 @@ class Driver:
         stage.kill()
         stage.process.wait()
         stage.log.close()
-        self.note(what, name, began)
+        return self.note(what, name, began)
 
     def start_all(self):
         order = sorted(self.stages)
@@ -192,9 +192,7 @@ class Driver:
                 self.up.discard(name)
                 self.stages[name].kill()
             for name in names:
-                self.kill(name)
-            for entry in self.diary[-len(names):]:
-                entry.began = began
+                self.kill(name).began = began
             if between:
                 between()
             self.fire(fault)
