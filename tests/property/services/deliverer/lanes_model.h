@@ -171,11 +171,15 @@ static inline int64_t model_due_ms(const model_t *model)
     return due_ms;
 }
 
-/* Would a row that comes now for an idle lane start at once, whatever lanes counts? */
+/* Would a row that comes now for an idle lane start at once, whatever lanes counts? A lane whose
+ * refill has no answer yet is not idle, though all its rows were dropped: what comes waits in the
+ * store. */
 static inline bool model_could_start(const model_t *model, int handler_index, uint64_t object)
 {
     const model_handler_t *handler = &model->handlers[handler_index];
     int waiting = 0;
+    if (model->asked[handler_index][object])
+        return false;
     for (int i = 0; i < model->n_rows; i++) {
         const row_t *row = &model->rows[i];
         if (row->handler == handler_index && row->object == object)
