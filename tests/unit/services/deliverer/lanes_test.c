@@ -179,6 +179,28 @@ static void an_open_circuit_sends_one_probe_and_lets_all_go_when_it_closes(void 
     close_world(&world);
 }
 
+/* Of those that failed before it opened: their time has come, or is kept. */
+static void what_waited_for_the_circuit_is_due_when_it_closes(void **state)
+{
+    static const struct {
+        int64_t closed_ms;
+        int started;
+    } cases[] = {{200, 0}, {4999, 0}, {5000, 3}, {9999, 3}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world_t world;
+        lanes_delivery_t probe;
+        open_circuit(&world, 4);
+        assert_int_equal(take(&world, 100, &probe), 4);
+        assert_int_equal(count_takes(&world, cases[i].closed_ms), 0);
+        done(&world, &probe, delivered, cases[i].closed_ms);
+        assert_int_equal(count_takes(&world, cases[i].closed_ms), cases[i].started);
+        assert_int_equal(lanes_due_ms(world.lanes, cases[i].closed_ms),
+                         cases[i].started ? -1 : 5000);
+        close_world(&world);
+    }
+}
+
 static void a_probe_that_was_not_sent_is_given_back(void **state)
 {
     static const lanes_verdict_t *const verdicts[] = {&back, &given_up};
@@ -303,6 +325,7 @@ int main(void)
         cmocka_unit_test(new_lanes_and_retries_take_turns),
         cmocka_unit_test(after_a_timeout_a_handler_holds_one_slot),
         cmocka_unit_test(an_open_circuit_sends_one_probe_and_lets_all_go_when_it_closes),
+        cmocka_unit_test(what_waited_for_the_circuit_is_due_when_it_closes),
         cmocka_unit_test(a_probe_that_was_not_sent_is_given_back),
         cmocka_unit_test(a_late_probe_of_an_earlier_outage_says_nothing_about_this_one),
         cmocka_unit_test(a_paused_handler_parks_and_goes_on),
