@@ -22,6 +22,7 @@ struct sending_t {
     int max;     /* in flight at once */
     int allowed; /* of these, as far as descriptors go */
     bool paused; /* not even one could start: until the next poll */
+    bool tight;  /* starved since the last poll */
 };
 
 sending_t *sending_new(deliverer_t *deliverer)
@@ -43,7 +44,8 @@ void sending_set_max(sending_t *sending, int max)
     allow(sending, max);
 }
 
-/* What is in flight now is as much as there can be; more is tried step by step. */
+/* What is in flight now is as much as there can be; more is tried step by step. From now on a new
+ * connection takes the place of an idle one. */
 static void starve(sending_t *sending)
 {
     deliverer_t *d = sending->deliverer;
@@ -53,6 +55,7 @@ static void starve(sending_t *sending)
                  "event=descriptors_exhausted next=\"fewer requests at once; raise the limit of "
                  "open files\"");
     sending->paused = sending->n == 0;
+    sending->tight = true;
     allow(sending, sending->n ? (int)sending->n : 1);
 }
 
@@ -62,6 +65,10 @@ void sending_poll(sending_t *sending)
     sending->paused = false;
     if (sending->allowed == sending->max)
         return;
+    if (sending->tight) { /* nothing idle has had to make room yet, if what starved was alone */
+        sending->tight = false;
+        return;
+    }
     http_unstarve(d->http);
     allow(sending, sending->allowed < sending->max / 2 ? sending->allowed * 2 : sending->max);
     if (sending->allowed == sending->max)

@@ -80,6 +80,24 @@ def test_the_deliverer_goes_on_with_fewer_connections(make_pipeline, handler):
     assert "circuit_open" not in pipeline["deliverer"].log_text()
 
 
+def test_the_last_descriptor_goes_from_handler_to_handler(make_pipeline, handler):
+    """Each request finds it held by an idle connection to another one, and no other request in flight."""
+    pipeline = make_pipeline(deliverers=1)
+    handlers = [handler() for _ in range(3)]
+    for n, h in enumerate(handlers):
+        pipeline.add_handler(h.url, name=f"h{n}", event=f"clients.{('create', 'update', 'delete')[n]}")
+    limit = Limit(pipeline["deliverer"])
+    limit.leave(1)
+    with pipeline.core() as core:
+        for n in range(1, 4):
+            for kind, h in zip(("create", "update", "delete"), handlers):
+                core.accept([event(f"clients.{kind}", object_id=n)])
+                h.wait(n)
+    limit.lift()
+    wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == 9, what="history")
+    assert not pipeline.records(["delivery.retrying"])
+
+
 def test_not_one_descriptor_left_is_waited_out(make_pipeline, handler):
     pipeline = make_pipeline(deliverers=1)
     h = handler()
