@@ -119,7 +119,7 @@ class Stack:
 
     def lines(self, name):
         path = self.out / name
-        return path.read_text().splitlines() if path.exists() else []
+        return path.read_text().split("\n")[:-1] if path.exists() else []  # the last one is being written
 
     def accepted(self):
         return [line.split()[1] for line in self.lines("accepted")]

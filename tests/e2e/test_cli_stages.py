@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from provisor import BIN, SLOW, event, wait_until
+from provisor import BIN, SLOW, event, wait_until, whole_lines
 
 
 def test_emit_and_log(pipeline, handler):
@@ -111,7 +111,7 @@ def test_log_follow_fills_what_the_stream_lost(pipeline, handler):
         with open(out, "wb") as file:
             process = subprocess.Popen([BIN / "provisor", "log", "--follow", "--limit", "5", "--json", "--data",
                                         pipeline.data], env={**os.environ, **pipeline.env}, stdout=file)
-        rows = lambda: [json.loads(line)["audit_id"] for line in out.read_text().splitlines()]  # noqa: E731
+        rows = lambda: [json.loads(line)["audit_id"] for line in whole_lines(out)]  # noqa: E731
         try:
             wait_until(lambda: pipeline["auditor"].control("stats")["stats"]["subscriptions"] >= 2,
                        what="the subscription")

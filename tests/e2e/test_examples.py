@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from provisor import event, wait_until
+from provisor import event, wait_until, whole_lines
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "docs/examples"
 SECRET = "whsec_YW4gZXhhbXBsZSdzIHNlY3JldCBvZiAzMiBieXRlcy4u"
@@ -82,11 +82,11 @@ def test_a_subscriber_in_python_misses_nothing(pipeline, handler, tmp_path):
                                    stdout=out.open("w"))
         try:
             core.accept([event(object_id=n) for n in range(50)])
-            wait_until(lambda: len(out.read_text().splitlines()) == 100, what="100 records")
+            wait_until(lambda: len(whole_lines(out)) == 100, what="100 records")
         finally:
             process.kill()
             process.wait()
-    ids = [json.loads(line)["audit_id"] for line in out.read_text().splitlines()]
+    ids = [json.loads(line)["audit_id"] for line in whole_lines(out)]
     assert ids == sorted(set(ids))
 
 

@@ -10,7 +10,7 @@ import msgpack
 import pytest
 import zmq
 
-from provisor import event, wait_until
+from provisor import event, wait_until, whole_lines
 
 SUPPORT = pathlib.Path(__file__).parents[1] / "support"
 EXACT = b'{"amount":0.10,"big":12345678901234567890,"z":1,"a":2,"u":"\\u00e9", "sp" : [ 1 ]}'
@@ -24,7 +24,7 @@ def flask(tmp_path):
     wait_until(port.exists, what="Flask")
 
     def requests():
-        return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+        return [json.loads(line) for line in whole_lines(out)]
 
     yield f"http://127.0.0.1:{port.read_text()}/api", requests
     process.kill()

@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-from provisor import event, wait_until
+from provisor import event, wait_until, whole_lines
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "docs/examples/subscriber.py"
 
@@ -39,8 +39,7 @@ class KilledSubscriber:
         out.touch()
 
     def records(self):
-        lines = self.out.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return [json.loads(line) for line in whole_lines(self.out)]
 
     def start(self):
         records = self.records()

@@ -29,8 +29,13 @@ def wait_until(predicate, timeout=60, what="the state"):
         value = predicate()
         if value:
             return value
-        assert time.monotonic() < deadline, f"waited {timeout * SLOW} s for {what}"
+        assert time.monotonic() < deadline, f"waited {timeout * SLOW} s for {what() if callable(what) else what}"
         time.sleep(0.01)
+
+
+def whole_lines(path):
+    """Of a file that a process may be writing: not the end of it that has no newline yet."""
+    return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
 BLOCK = 64  # ports
@@ -404,7 +409,7 @@ class Handler:
             return len(self.requests)
 
     def wait(self, count, timeout=60):
-        wait_until(lambda: self.count() >= count, timeout, f"{count} requests, got {self.count()}")
+        wait_until(lambda: self.count() >= count, timeout, lambda: f"{count} requests, got {self.count()}")
         return self.requests
 
     def close(self):
