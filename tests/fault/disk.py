@@ -90,9 +90,10 @@ def can_mount():
 
 
 class SmallDisk:
-    """A tmpfs on the folder, which `fill` leaves without a free byte. Needs root."""
+    """A tmpfs on the folder, which `fill` leaves without a free byte. Needs root. Larger than what the
+    stores write ahead before they tidy up (16 MiB each)."""
 
-    def __init__(self, folder, size="48m"):
+    def __init__(self, folder, size="256m"):
         self.folder = folder
         folder.mkdir()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder],
