@@ -22,6 +22,7 @@ typedef struct db_stmt_t db_stmt_t;
 typedef enum {
     DB_READ,  /* read only; RESULT_NOT_FOUND when the file is missing */
     DB_WRITE, /* read and write; made with mode 0600 when missing */
+    DB_BULK,  /* the same; one that is made has large pages: for rows that come by the hundred */
 } db_mode_t;
 
 /* WAL, synchronous=FULL, foreign keys off, busy timeout 5 s, no automatic checkpoint inside a

@@ -18,6 +18,8 @@ enum {
     WAL_KEPT_BYTES = 16 * 1024 * 1024, /* a WAL that once grew is cut back to this */
     WRITE_CACHE_KIB = 16 * 1024,       /* rows that live for a second are not read again to go */
     READ_CACHE_KIB = 2 * 1024,
+    PAGE_BYTES = 4 * 1024,
+    BULK_PAGE_BYTES = 16 * 1024,
 };
 
 /* A failed fsync is never "full", whatever errno it gave: what it should have written may be lost
@@ -132,7 +134,17 @@ static result_t pragma_int(db_t *db, const char *pragma, int64_t *ret_value)
     return r;
 }
 
-static int apply_settings(db_t *db)
+/* What must be chosen while the file is empty; asked for later it would write it at each start.
+ * db_shrink needs auto_vacuum. */
+static int apply_layout(db_t *db, db_mode_t mode)
+{
+    char layout[128];
+    snprintf(layout, sizeof layout, "PRAGMA page_size=%d;PRAGMA auto_vacuum=INCREMENTAL;",
+             mode == DB_BULK ? BULK_PAGE_BYTES : PAGE_BYTES);
+    return exec_when_free(db, layout);
+}
+
+static int apply_settings(db_t *db, db_mode_t mode)
 {
     char settings[256];
     snprintf(settings, sizeof settings,
@@ -140,11 +152,9 @@ static int apply_settings(db_t *db)
              "PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;PRAGMA journal_size_limit=%d;",
              db->mode == DB_WRITE ? "PRAGMA journal_mode=WAL;" : "",
              db->mode == DB_WRITE ? WRITE_CACHE_KIB : READ_CACHE_KIB, (int)WAL_KEPT_BYTES);
-    /* db_shrink needs auto_vacuum, which must be chosen while the file is empty; asked for later
-     * it would write the file at each start. */
     int code = SQLITE_OK;
     if (db->mode == DB_WRITE && file_bytes(db->path, "") == 0)
-        code = exec_when_free(db, "PRAGMA auto_vacuum=INCREMENTAL;");
+        code = apply_layout(db, mode);
     return code == SQLITE_OK ? exec_when_free(db, settings) : code;
 }
 
@@ -159,13 +169,13 @@ static result_t fail_read_only(db_t *db)
     return RESULT_FULL;
 }
 
-static result_t configure(db_t *db)
+static result_t configure(db_t *db, db_mode_t mode)
 {
     sqlite3_extended_result_codes(db->handle, 1);
     db_set_busy_timeout(db, BUSY_TIMEOUT_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-    int code = apply_settings(db);
+    int code = apply_settings(db, mode);
     if (code != SQLITE_OK)
         return db_failed(db, code);
     sqlite3_wal_hook(db->handle, on_wal, db);
@@ -180,15 +190,16 @@ static result_t configure(db_t *db)
 
 result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault)
 {
-    if (mode == DB_READ && access(path, F_OK) != 0 && errno == ENOENT)
+    bool writes = mode != DB_READ;
+    if (!writes && access(path, F_OK) != 0 && errno == ENOENT)
         return fault_set(fault, RESULT_NOT_FOUND, "%s does not exist", path);
-    result_t r = mode == DB_WRITE ? make_file(path, fault) : RESULT_OK;
+    result_t r = writes ? make_file(path, fault) : RESULT_OK;
     if (r != RESULT_OK)
         return r;
     db_t *db = MEM_NEW(db_t);
-    db->mode = mode;
+    db->mode = writes ? DB_WRITE : DB_READ;
     db->path = mem_strdup(path);
-    int flags = mode == DB_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    int flags = writes ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
     errno = 0;
     /* counting memory costs a lock at each allocation; refused, as it is set, after the first time
      */
@@ -196,7 +207,7 @@ result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault
     int code = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (!db->handle)
         PANIC("out of memory in sqlite");
-    r = code == SQLITE_OK ? configure(db) : db_failed(db, code);
+    r = code == SQLITE_OK ? configure(db, mode) : db_failed(db, code);
     if (r != RESULT_OK) {
         fault_set(fault, r, "cannot open %s: %s", path, db->error);
         db_close(&db);

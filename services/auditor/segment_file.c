@@ -113,7 +113,7 @@ result_t segment_prepare(const char *dir, fault_t *fault)
     result_t r = remove_prepared(path);
     if (r != RESULT_OK)
         return fault_set(fault, r, "cannot remove %s: %s", path, strerror(errno));
-    r = db_open(path, DB_WRITE, &db, fault);
+    r = db_open(path, DB_BULK, &db, fault);
     if (r != RESULT_OK)
         return r;
     r = make_tables(db, fault);

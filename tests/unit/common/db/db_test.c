@@ -578,6 +578,35 @@ static void a_damaged_schema_is_io(void **state)
     db_reset(stmt);
 }
 
+static int64_t page_bytes(db_t *db)
+{
+    db_stmt_t *stmt = db_stmt(db, "PRAGMA page_size");
+    assert_int_equal(db_step(stmt), RESULT_OK);
+    int64_t bytes = db_int(stmt, 0);
+    db_reset(stmt);
+    return bytes;
+}
+
+static void bulk_has_large_pages_from_the_start(void **state)
+{
+    db_t *db = open_db(*state, DB_BULK);
+    assert_int_equal(page_bytes(db), 16384);
+    assert_int_equal(db_exec(db, "CREATE TABLE t (id ${key}, v TEXT)", NULL), RESULT_OK);
+    assert_int_equal(insert(db, 1, SLICE("x")), RESULT_OK);
+    assert_true(db_wal_bytes(db) >= 16384);
+    db_close(&db);
+    db = open_db(*state, DB_WRITE);
+    assert_int_equal(page_bytes(db), 16384);
+    assert_int_equal(insert(db, 2, SLICE("y")), RESULT_OK);
+    db_close(&db);
+}
+
+static void others_have_small_ones(void **state)
+{
+    AUTO_DB *db = open_db(*state, DB_WRITE);
+    assert_int_equal(page_bytes(db), 4096);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)
@@ -588,6 +617,8 @@ int main(void)
         test(an_existing_file_is_closed_to_others),
         test(settings_are_the_promised_ones),
         test(opening_again_writes_nothing),
+        test(bulk_has_large_pages_from_the_start),
+        test(others_have_small_ones),
         test(values_come_back_as_they_were),
         test(a_number_can_be_read_as_text),
         test(the_same_text_gives_the_same_statement),

@@ -350,7 +350,7 @@ static void fill_and_die(void *argument)
     folder_hush();
     crash_init();
     world.loop = zloop_new();
-    world.settings.retention.bytes = 800000; /* a few segments */
+    world.settings.retention.bytes = 3200000; /* a few segments */
     world_open(&world);
     while (event < 20000) {
         world_accept(&world, ++event, "1");
