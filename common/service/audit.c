@@ -6,12 +6,13 @@
 #include "common/service/endpoint.h"
 #include "common/wire/codec.h"
 
-#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 enum {
     WINDOW_RECORDS = 10000,
     WINDOW_BYTES = 8 << 20,
     MESSAGE_BYTES = 256 << 10,
+    GATHER_MS = 5, /* what is added meanwhile leaves together */
     REPEAT_MS = 1000,
     SILENCE_MS = 3000,
     MESSAGES = 64,      /* on their way */
@@ -34,8 +35,8 @@ struct audit_publisher_t {
     audit_window_t *window;
     zsock_t *records;        /* XPUB, so that a subscription is seen */
     endpoint_peers_t *marks; /* SUB */
-    int added_fd;            /* eventfd: something was added in this turn of the loop */
-    bool added;              /* added_fd is raised */
+    int added_fd;            /* timerfd: something was added GATHER_MS ago */
+    bool added;              /* added_fd runs */
     int timer;               /* for audit_window_tick(); -1: none runs */
     bool was_full;           /* there was no room since on_room was last called */
     int64_t sent_ms;         /* when the last message left */
@@ -120,8 +121,9 @@ static int on_added(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     (void)loop;
     audit_publisher_t *audit = arg;
-    eventfd_t count;
-    (void)eventfd_read(item->fd, &count);
+    uint64_t count;
+    ssize_t size = read(item->fd, &count, sizeof count);
+    (void)size;
     audit->added = false;
     flush(audit);
     return 0;
@@ -131,13 +133,14 @@ static int on_added(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 
 static int64_t add(audit_publisher_t *audit, const record_t *record)
 {
+    static const struct itimerspec gather = {.it_value = {.tv_nsec = GATHER_MS * 1000000}};
     buf_clear(&audit->scratch);
     codec_add(&record_table, record, &audit->scratch);
     int64_t number = audit_window_add(audit->window, buf_slice(&audit->scratch));
     if (!audit_window_room(audit->window))
         audit->was_full = true;
-    if (!audit->added) /* all that this turn of the loop adds leaves together */
-        (void)eventfd_write(audit->added_fd, 1);
+    if (!audit->added)
+        (void)timerfd_settime(audit->added_fd, 0, &gather, NULL);
     audit->added = true;
     return number;
 }
@@ -326,7 +329,7 @@ result_t audit_new(service_t *service, const char *section, const char *node,
         .owner = owner,
         .timer = -1,
         .stats_ms = clk_mono_ms(),
-        .added_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+        .added_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
         .window = audit_window_new(&(audit_limits_t){.records_max = WINDOW_RECORDS,
                                                      .bytes_max = WINDOW_BYTES,
                                                      .message_bytes = MESSAGE_BYTES,

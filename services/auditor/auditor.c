@@ -15,6 +15,7 @@
 
 enum {
     ROOM_BYTES = 16 << 20, /* of records that wait for a commit; as much may be in it */
+    GATHER_MS = 20,
     RECORDS_PER_ATTEMPT = 4,
     TICK_MS = 1000,
     CHANGES_MS = 500,
@@ -183,6 +184,7 @@ static result_t open_history(auditor_t *auditor, fault_t *fault)
         .segment_age_ms = config_int(config, "auditor", "segment_age"),
         .retention = read_retention(config),
         .room_bytes = ROOM_BYTES,
+        .gather_ms = GATHER_MS,
     };
     result_t r = store_open(&spec, &auditor->store, fault);
     if (r != RESULT_OK)

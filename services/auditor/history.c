@@ -11,7 +11,10 @@
 /* A boot that was silent for longer does not come back. */
 static const int64_t boot_kept_ms = 7 * 86400000ll;
 
-enum { TURN_AGAIN_MS = 1000 };
+enum {
+    TURN_AGAIN_MS = 1000,
+    GATHER_RECORDS = 4096, /* a commit of so many waits for no more */
+};
 
 struct history_t {
     zloop_t *loop;
@@ -27,6 +30,7 @@ struct history_t {
     writer_t *writer;
     commit_t *next;    /* collects */
     commit_t *running; /* with the writer */
+    int gather_timer;  /* -1: no commit waits for more */
     bool turning;      /* the next commit waits for a new segment */
     bool full;
     char full_why[160];
@@ -347,6 +351,7 @@ result_t history_open(zloop_t *loop, const history_settings_t *settings, const l
                            .marks = marks,
                            .calls = *calls,
                            .owner = owner,
+                           .gather_timer = -1,
                            .shelf = shelf_new(),
                            .next = commit_new()};
     result_t r = open_segments(history, fault);
@@ -368,6 +373,8 @@ void history_close(history_t **history_ref)
     history_t *history = *history_ref;
     if (!history)
         return;
+    if (history->gather_timer >= 0)
+        zloop_timer_end(history->loop, history->gather_timer);
     writer_destroy(&history->writer);
     upkeep_destroy(&history->upkeep);
     archive_destroy(&history->archive);
@@ -388,9 +395,33 @@ commit_t *history_next(history_t *history)
     return history->next;
 }
 
+static int on_gathered(zloop_t *loop, int timer, void *arg)
+{
+    (void)loop;
+    (void)timer;
+    history_t *history = arg;
+    history->gather_timer = -1;
+    history_kick(history);
+    return 0;
+}
+
+/* Nobody waits for a record as one waits for an answer, and few large commits cost much less than
+ * many small ones. */
+static bool gathers(history_t *history)
+{
+    const commit_t *next = history->next;
+    int64_t wait_ms = history->settings.gather_ms - (clk_mono_ms() - next->since_ms);
+    if (next->n_items == 0 || next->n_items >= GATHER_RECORDS || wait_ms <= 0)
+        return false;
+    if (history->gather_timer < 0)
+        history->gather_timer =
+            zloop_timer(history->loop, (size_t)wait_ms, 1, on_gathered, history);
+    return true;
+}
+
 void history_kick(history_t *history)
 {
-    if (history->turning || history->running || !writer_idle(history->writer))
+    if (history->turning || history->running || !writer_idle(history->writer) || gathers(history))
         return;
     if (is_segment_full(history) && upkeep_prepared(history->upkeep)) {
         history->turning = true;

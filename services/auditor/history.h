@@ -1,10 +1,11 @@
 /* history: every record, in segments on disk, written by the store's writer thread.
  *
  *     commit_t *next = history_next (history)      add to it what arrives (intake.h)
- *     history_kick (history)                       hands it over, now or when the last one is done
+ *     history_kick (history)                       hands it over as soon as it is due
  *     on_committed                                 it is on disk: publish it, then its marks
  *
- * All that arrives while a commit runs is the next commit. Everything a commit brings about is one
+ * All that arrives while a commit runs, and within gather_ms of a commit's first record, is one
+ * commit. Everything a commit brings about is one
  * transaction: records, marks, origins, the next id. When the live segment is full (in attempts,
  * records or age) the next commit goes to a new one; nothing waits for that.
  *
@@ -24,6 +25,7 @@ typedef struct {
     int64_t segment_age_ms;
     retention_t retention;
     size_t room_bytes; /* of records that wait for a commit */
+    int64_t gather_ms; /* so long a commit waits for more records; 0: not at all */
 } history_settings_t;
 
 typedef struct {

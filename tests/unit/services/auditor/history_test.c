@@ -91,6 +91,26 @@ static void what_arrives_meanwhile_is_one_commit(void **state)
     assert_int_equal(world->told, 50);
 }
 
+static void a_commit_waits_a_little_for_more(void **state)
+{
+    history_world_t *world = *state;
+    world_close(world);
+    world->settings.gather_ms = 100;
+    world_open(world);
+    int64_t before_ms = clk_mono_ms();
+    world_accept(world, 1, "1");
+    history_kick(world->history);
+    const commit_t *next = history_next(world->history);
+    assert_int_equal(next->n_items, 1); /* not handed over */
+    world_accept(world, 2, "1");
+    history_kick(world->history);
+    assert_ptr_equal(history_next(world->history), next);
+    world_commit(world);
+    assert_int_equal(world->told, 2);
+    assert_true(clk_mono_ms() - before_ms >= 100);
+    world->settings.gather_ms = 0;
+}
+
 static bool has_sealed(void *self)
 {
     history_world_t *world = self;
@@ -393,6 +413,7 @@ int main(void)
         TEST(a_kill_loses_nothing_that_was_told), /* forks: before there are threads */
         TEST(what_is_committed_is_there_after_a_restart),
         TEST(what_arrives_meanwhile_is_one_commit),
+        TEST(a_commit_waits_a_little_for_more),
         TEST(a_full_segment_is_sealed_and_indexed),
         TEST(attempts_fill_a_segment),
         TEST(a_new_segment_carries_on),
