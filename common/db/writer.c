@@ -10,10 +10,10 @@
 
 enum {
     FULL_RETRY_MS = 1000,
-    IDLE_MS = 1000,                     /* so long after the last commit it tidies up */
+    IDLE_MS = 1000,                      /* so long after the last commit it tidies up */
     CHECKPOINT_BYTES = 16 * 1024 * 1024, /* of WAL: not before idle */
-    FREE_KEPT_BYTES = 16 * 1024 * 1024, /* room of deleted rows that is kept for the next burst */
-    SHRINK_STEP_BYTES = 1024 * 1024,    /* given back at once, so that a batch waits little */
+    FREE_KEPT_BYTES = 16 * 1024 * 1024,  /* room of deleted rows that is kept for the next burst */
+    SHRINK_STEP_BYTES = 1024 * 1024,     /* given back at once, so that a batch waits little */
 };
 
 /* What the thread has to tell the loop. Guarded by the mutex. */
