@@ -68,6 +68,7 @@ typedef struct {
     writer_t *writer;
     commit_t *next;    /* collected, never NULL */
     commit_t *running; /* with the writer, or NULL */
+    int storage_timer; /* outcomes wait until it fires; -1: none do */
     cache_t *cache;
     custody_t *custody;
     roster_t *roster;

@@ -1,9 +1,15 @@
 #include "services/deliverer/storage.h"
 #include "common/base/cleanup.h"
+#include "common/base/clk.h"
 #include "common/base/crash.h"
 #include "services/deliverer/cancel.h"
 #include "services/deliverer/intake.h"
 #include "services/deliverer/refill.h"
+
+enum {
+    OUTCOMES_WAIT_MS = 20, /* for a commit of events; nobody waits for them, and each has a price */
+    OUTCOMES_WAIT_MAX = 512 /* or until there are so many */
+};
 
 static result_t on_apply(void *owner, db_t *db, void *batch, fault_t *fault)
 {
@@ -103,17 +109,44 @@ void storage_start(deliverer_t *d)
 {
     d->next = commit_new();
     d->next->test_boot = service_boot(d->service);
+    d->storage_timer = -1;
     d->writer = writer_new(d->loop, queue_db(d->queue), &writer_calls, d);
 }
 
 void storage_stop(deliverer_t *d)
 {
+    if (d->writer && d->storage_timer >= 0)
+        zloop_timer_end(d->loop, d->storage_timer);
     writer_destroy(&d->writer);
     commit_destroy(&d->running, d->cache);
     commit_destroy(&d->next, d->cache);
 }
 
-void storage_submit(deliverer_t *d)
+static int on_timer(zloop_t *loop, int timer_id, void *self)
+{
+    deliverer_t *d = self;
+    (void)loop;
+    (void)timer_id;
+    d->storage_timer = -1;
+    deliverer_turn(d);
+    return 0;
+}
+
+/* Outcomes alone ride along with the next events; only when none come they get a commit of their
+ * own. */
+static bool may_wait(deliverer_t *d)
+{
+    const commit_t *next = d->next;
+    int64_t wait_ms = next->began_ms + OUTCOMES_WAIT_MS - clk_mono_ms();
+    if (next->n_events || next->n_outcomes >= OUTCOMES_WAIT_MAX || next->test_boot ||
+        next->n_cancels || d->draining || wait_ms <= 0)
+        return false;
+    if (d->storage_timer < 0)
+        d->storage_timer = zloop_timer(d->loop, (size_t)wait_ms, 1, on_timer, d);
+    return true;
+}
+
+static void submit(deliverer_t *d)
 {
     if (d->failed || commit_empty(d->next) || !writer_idle(d->writer))
         return;
@@ -123,16 +156,22 @@ void storage_submit(deliverer_t *d)
     writer_submit(d->writer, d->running);
 }
 
+void storage_submit(deliverer_t *d)
+{
+    if (writer_idle(d->writer) && !commit_empty(d->next) && !may_wait(d))
+        submit(d);
+}
+
 result_t storage_wait(deliverer_t *d, int64_t timeout_ms)
 {
     if (!d->open || d->full || d->failed)
         return RESULT_AGAIN;
-    storage_submit(d);
+    submit(d);
     bool behind = !commit_empty(d->next); /* the writer has the batch before it */
     result_t r = writer_wait(d->writer, timeout_ms);
     if (r != RESULT_OK || !behind)
         return r;
-    storage_submit(d);
+    submit(d);
     return writer_wait(d->writer, timeout_ms);
 }
 

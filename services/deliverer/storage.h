@@ -8,7 +8,7 @@
 void storage_start(deliverer_t *deliverer);
 /* Ends the writer; what was not with it is given up. */
 void storage_stop(deliverer_t *deliverer);
-/* Hands over what is collected if the writer is idle. */
+/* Hands over what is collected if the writer is idle; outcomes alone a little later. */
 void storage_submit(deliverer_t *deliverer);
 /* Waits until everything collected so far is committed. RESULT_AGAIN: the store cannot be written
  * now; RESULT_TIMEOUT: not within timeout_ms, it goes on. Not from within a commit's callback. */
