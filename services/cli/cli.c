@@ -270,7 +270,7 @@ static int read_flags(cli_t *cli, int argc, char **argv)
 {
     struct option options[FLAGS_MAX] = {0};
     size_t n = add_options(cli->command->flags, options, 0);
-    n = add_options(common_flags, options, n);
+    add_options(common_flags, options, n);
     int at = 0, c;
     opterr = 0;
     optind = 1;
@@ -282,6 +282,7 @@ static int read_flags(cli_t *cli, int argc, char **argv)
             return cli_fail(cli, EXIT_USAGE, "unknown flag %s; see provisor %s --help",
                             argv[optind - 1], cli->command->name);
         const char *name = c == 'h' ? "help" : options[at].name;
+        ENSURE(name);
         cli->given[cli->n_given++] = (given_t){name, optarg ? optarg : ""};
     }
     cli->arguments = argv + optind;

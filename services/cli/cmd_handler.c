@@ -309,6 +309,7 @@ static void copy_text(char **member)
 /* A copy of its own, so that flags can change it. */
 static void copy_handler(const handler_t *from, handler_t *to)
 {
+    ENSURE(from);
     *to = *from;
     char **members[] = {&to->name,   &to->status_reason, &to->events,    &to->task,
                         &to->filter, &to->description,   &to->secrets,   &to->headers,

@@ -96,6 +96,7 @@ void table_print(const table_t *table, int terminal, buf_t *ret_text)
 {
     size_t *widths = mem_alloc(table->columns * sizeof *widths);
     size_t before_last = 0, n = table->columns;
+    ENSURE(n > 0);
     for (size_t i = 0; i < n; i++)
         widths[i] = width_of(table->titles[i]);
     for (size_t i = 0; i < table->n_cells; i++)

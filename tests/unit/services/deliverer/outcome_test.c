@@ -71,10 +71,10 @@ static void retry_after_is_seconds_or_a_date(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        print_message("  \"%s\"\n", cases[i].value);
         exchange_result_t result = {.end = EXCHANGE_ANSWERED,
                                     .status = i % 2 ? 429 : 503,
                                     .retry_after = slice_of(cases[i].value)};
-        print_message("  \"%s\"\n", cases[i].value);
         assert_int_equal(outcome_retry_after_ms(&result, NOW_WALL_MS), cases[i].ms);
     }
 }
