@@ -218,9 +218,9 @@ static void an_endpoint_is_all_that_its_name_stands_for(void **state)
 static void a_local_socket_is_not_stolen(void **state)
 {
     (void)state;
-    char endpoint[64] = "ipc:///tmp/endpoint_test_XXXXXX";
-    assert_non_null(mkdtemp(endpoint + strlen("ipc://")));
-    strcat(endpoint, "/socket");
+    char folder[] = "/tmp/endpoint_test_XXXXXX", endpoint[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/socket", folder);
     zsock_t *first = bind_to(endpoint, ZMQ_PULL, 0);
     fault_t fault = {""};
     assert_int_equal(try_bind(endpoint, false, &fault), RESULT_LOCKED);

@@ -95,7 +95,8 @@ static int run(const char *const *args, char ret_text[static 2 * OUTPUT_MAX])
     fflush(NULL);
     restored(STDOUT_FILENO, out, "cli_test.out", ret_text);
     restored(STDERR_FILENO, err, "cli_test.err", err_text);
-    strcat(ret_text, err_text);
+    size_t size = strlen(ret_text);
+    snprintf(ret_text + size, 2 * OUTPUT_MAX - size, "%s", err_text);
     return code;
 }
 

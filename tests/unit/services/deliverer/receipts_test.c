@@ -16,9 +16,8 @@ static int setup(void **state)
     world->out = zsock_new(ZMQ_PUSH);
     world->in = zsock_new(ZMQ_PULL);
     /* a closed socket gives its name back later: each test has its own */
-    if (zsock_bind(world->out, "inproc://receipts-%d", n) != 0 ||
-        zsock_connect(world->in, "inproc://receipts-%d", n) != 0)
-        return -1;
+    assert_int_equal(zsock_bind(world->out, "inproc://receipts-%d", n), 0);
+    assert_int_equal(zsock_connect(world->in, "inproc://receipts-%d", n), 0);
     world->receipts = receipts_new("d1", world->out);
     *state = world;
     return 0;

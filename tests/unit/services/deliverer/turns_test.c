@@ -142,12 +142,11 @@ static void none_holds_more_than_it_leaves_free(void **state)
         {1, 1, 9, 1},  {5, 1, 9, 2},  {12, 1, 9, 6},       {90, 1, 9, 9},
         {12, 2, 9, 8}, {12, 3, 9, 9}, {256, 100, 16, 253}, {3, 9, 9, 3},
     };
-    world_t *world = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         print_message("  %d slots, %d handlers\n", cases[i].slots, cases[i].handlers);
         assert_int_equal(teardown(state), 0);
         assert_int_equal(setup(state), 0);
-        world = *state;
+        world_t *world = *state;
         turns_set_slots(&world->turns, cases[i].slots);
         for (int h = 1; h <= cases[i].handlers; h++)
             (void)handler_with(world, h, cases[i].window, 20);
