@@ -127,27 +127,6 @@ static bool sleep_or_stop(writer_t *writer, int64_t ms)
     return stop;
 }
 
-/* Writes the batch, however long the disk is full. False: nothing is ever written again. */
-static bool commit_batch(writer_t *writer, void *batch)
-{
-    fault_t why;
-    result_t r = write_batch(writer, batch, &why);
-    while (r == RESULT_FULL || r == RESULT_AGAIN) {
-        if (r == RESULT_FULL)
-            tell_full(writer, &why);
-        if (sleep_or_stop(writer, FULL_RETRY_MS))
-            return false;
-        r = write_batch(writer, batch, &why);
-    }
-    if (r != RESULT_OK) {
-        tell_failed(writer, r, &why);
-        return false;
-    }
-    CRASH_POINT("writer.committed");
-    tell_committed(writer);
-    return true;
-}
-
 /* Moves the WAL into the file and gives room back, a step. A full disk puts it off. */
 static result_t tidy(writer_t *writer, bool *ret_more)
 {
@@ -161,6 +140,36 @@ static result_t tidy(writer_t *writer, bool *ret_more)
         *ret_more = r == RESULT_OK;
     }
     return r == RESULT_FULL || r == RESULT_AGAIN ? RESULT_OK : r;
+}
+
+/* On a full disk the WAL's own room is what there is: moved into the file, it begins anew. */
+static result_t write_again(writer_t *writer, void *batch, fault_t *fault)
+{
+    bool more;
+    result_t r = tidy(writer, &more);
+    return r == RESULT_OK ? write_batch(writer, batch, fault)
+                          : fault_set(fault, r, "%s", db_error(writer->db));
+}
+
+/* Writes the batch, however long the disk is full. False: nothing is ever written again. */
+static bool commit_batch(writer_t *writer, void *batch)
+{
+    fault_t why;
+    result_t r = write_batch(writer, batch, &why);
+    while (r == RESULT_FULL || r == RESULT_AGAIN) {
+        if (r == RESULT_FULL)
+            tell_full(writer, &why);
+        if (sleep_or_stop(writer, FULL_RETRY_MS))
+            return false;
+        r = write_again(writer, batch, &why);
+    }
+    if (r != RESULT_OK) {
+        tell_failed(writer, r, &why);
+        return false;
+    }
+    CRASH_POINT("writer.committed");
+    tell_committed(writer);
+    return true;
 }
 
 typedef enum { NEXT_BATCH, NEXT_IDLE, NEXT_STOP } next_t;
