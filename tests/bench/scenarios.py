@@ -7,6 +7,7 @@ import rig
 from result import Result
 
 ARRAY = 100
+FAN = 5
 
 
 def counts(options, full, quick):
@@ -33,15 +34,15 @@ def steady_run(p, sink, arguments, n_events, n_requests, meters):
     return n_requests * 1e9 / (end_ns - report["first_ns"])
 
 
-def steady_rows(options, name, limit, p, sink, arguments, n_events, bar, aim, fan=1):
-    """Warms up once, then alternates limit (a) and the pipeline."""
+def steady_rows(options, name, limit, p, sink, arguments, n_events, bar, aim, fan=1, unit="of (a)"):
+    """Warms up once, then alternates the limit and the pipeline. fan: handlers of each event."""
     ratios, rates, limits, meters = [], [], [], []
     steady_run(p, sink, arguments, n_events // 4, n_events // 4 * fan, [])
     for _ in repeat(options, name):
         limits.append(limit.measure())
         rates.append(steady_run(p, sink, arguments, n_events, n_events * fan, meters))
         ratios.append(rates[-1] / limits[-1])
-    return Result(name, ratios, "of (a)", bar, aim, rates=rates, limits=limits, meters=meters)
+    return Result(name, ratios, unit, bar, aim, rates=rates, limits=limits, meters=meters)
 
 
 def steady(options, folder):
@@ -126,4 +127,25 @@ def acceptance(options, folder):
         yield Result(f"acceptance, {name}", rates, "events/s", bar, aim, meters=meters)
 
 
-ALL = {f.__name__.replace("_", "-"): f for f in (steady, latency, acceptance)}
+def fan_out(options, folder):
+    """Each event to 5 handlers; deliveries/s."""
+    n = counts(options, 20000, 5000)
+    with rig.Sink() as sink, rig.pipeline(folder / "fan-out") as p:
+        for i in range(FAN):
+            p.add_handler(sink.url, "--secret", "generate", name=f"handler{i}")
+        arguments = p.intake("--array", ARRAY, "--window", 2000)
+        yield steady_rows(options, f"fan-out, {FAN} handlers", rig.Limit(), p, sink, arguments, n, 0.7, 0.9, fan=FAN)
+
+
+def hot_object(options, folder):
+    """All events of one object, to a handler that takes 1 ms: what one request after the other gets."""
+    n = counts(options, 4000, 1000)
+    slow = ("--delay-us", 1000)
+    with rig.Sink(*slow) as sink, rig.pipeline(folder / "hot-object") as p:
+        p.add_handler(sink.url, "--secret", "generate")
+        arguments = p.intake("--array", ARRAY, "--window", 2000, "--objects", 1)
+        limit = rig.Limit(slow, concurrent=(1,))
+        yield steady_rows(options, "hot object, 1 ms", limit, p, sink, arguments, n, 0.7, 0.9, unit="of 1/lat.")
+
+
+ALL = {f.__name__.replace("_", "-"): f for f in (steady, latency, acceptance, fan_out, hot_object)}
