@@ -3,7 +3,7 @@
 #include "common/base/mem.h"
 #include "services/auditor/segment.h"
 
-typedef enum { PREPARE, INDEX, REMOVE } work_t;
+typedef enum { REMOVE, PREPARE, INDEX, N_WORKS } work_t;
 
 /* One step at a time: what is more urgent comes between two steps of what is not. */
 typedef struct {
@@ -25,7 +25,7 @@ struct upkeep_t {
     worker_t *worker;
     bool busy;                /* a step is with the worker */
     bool prepared;            /* segment-next.new is there */
-    bool waits;               /* nothing can be written: nothing more until the next tick */
+    bool waits[N_WORKS];      /* it failed: not again before the next tick */
     shelf_segment_t removing; /* not on the shelf any more; first_id 0: none */
     retention_t retention;
     int64_t wall_ms; /* of the last tick */
@@ -103,7 +103,7 @@ static void finish(upkeep_t *upkeep, step_t *step)
     }
     if (step->result == RESULT_OK)
         return;
-    upkeep->waits = true; /* full or busy: later */
+    upkeep->waits[step->work] = true; /* full or busy: later */
     if (step->result != RESULT_FULL && step->result != RESULT_AGAIN)
         upkeep->on_failed(upkeep->owner, step->fault.text);
 }
@@ -151,17 +151,20 @@ static bool remove_oldest(upkeep_t *upkeep, const shelf_segment_t *segments, siz
 
 static void next_step(upkeep_t *upkeep)
 {
-    if (upkeep->busy || upkeep->waits)
+    if (upkeep->busy)
         return;
-    if (!upkeep->prepared) {
-        start(upkeep, PREPARE, NULL);
-        return;
-    }
     AUTO_FREE shelf_segment_t *segments = NULL;
     size_t n = shelf_copy(upkeep->shelf, &segments);
-    if (remove_oldest(upkeep, segments, n))
+    /* First: it makes the room that the others need. */
+    if (!upkeep->waits[REMOVE] && remove_oldest(upkeep, segments, n))
         return;
-    for (size_t i = n; i-- > 0;) /* the newest first: it is asked for most */
+    if (!upkeep->prepared) {
+        if (!upkeep->waits[PREPARE])
+            start(upkeep, PREPARE, NULL);
+        return;
+    }
+    for (size_t i = upkeep->waits[INDEX] ? 0 : n;
+         i-- > 0;) /* the newest first: it is asked for most */
         if (!segments[i].live && !segments[i].indexed) {
             start(upkeep, INDEX, &segments[i]);
             return;
@@ -178,7 +181,7 @@ upkeep_t *upkeep_new(zloop_t *loop, const char *dir, shelf_t *shelf, const log_t
                          .on_failed = on_failed,
                          .owner = owner,
                          .worker = worker_new(loop),
-                         .waits = true};
+                         .waits = {true, true, true}};
     return upkeep;
 }
 
@@ -196,7 +199,7 @@ void upkeep_tick(upkeep_t *upkeep, const retention_t *retention, int64_t wall_ms
 {
     upkeep->retention = *retention;
     upkeep->wall_ms = wall_ms;
-    upkeep->waits = false;
+    memset(upkeep->waits, 0, sizeof upkeep->waits);
     next_step(upkeep);
 }
 
