@@ -243,18 +243,22 @@ static int64_t cancel_one(deliverer_t *d, const scope_t *scope)
     return 1;
 }
 
-static int64_t cancel_objects(deliverer_t *d, const scope_t *scope)
+/* All are counted before the first is cancelled: a failure leaves everything as it was. */
+static result_t cancel_objects(deliverer_t *d, const scope_t *scope, int64_t *ret_count,
+                               fault_t *fault)
 {
-    int64_t count = 0;
+    int64_t lanes[KINDS_MAX] = {0}, count = 0;
     for (size_t i = 0; i < scope->n_objects; i++) {
-        int64_t lane = 0;
-        if (locate_lane_count(d, scope->handler->id, scope->objects[i], &lane) != RESULT_OK ||
-            lane == 0)
-            continue;
-        cancel_lane(d->cancel, scope->handler->id, scope->objects[i], CANCEL_OPERATOR);
-        count += lane;
+        result_t r = locate_lane_count(d, scope->handler->id, scope->objects[i], &lanes[i]);
+        if (r != RESULT_OK)
+            return fault_set(fault, r, "the queue cannot be read; nothing is cancelled");
+        count += lanes[i];
     }
-    return count;
+    for (size_t i = 0; i < scope->n_objects; i++)
+        if (lanes[i])
+            cancel_lane(d->cancel, scope->handler->id, scope->objects[i], CANCEL_OPERATOR);
+    *ret_count = count;
+    return RESULT_OK;
 }
 
 /* What was answered holds over a crash. */
@@ -279,7 +283,9 @@ static result_t op_cancel(void *self, const json_tree_t *question, json_writer_t
     if (scope.one) {
         count = scope.nothing ? 0 : cancel_one(d, &scope);
     } else if (scope.n_objects) {
-        count = cancel_objects(d, &scope);
+        r = cancel_objects(d, &scope, &count, fault);
+        if (r != RESULT_OK)
+            return r;
     } else if (scope.handler) {
         count = scope.handler->pending;
         cancel_handler(d->cancel, scope.handler->id, CANCEL_OPERATOR);
