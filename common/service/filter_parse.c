@@ -95,6 +95,25 @@ static size_t escape_size(const char *at, const char *end)
     return 5;
 }
 
+/* at is behind the backslash of \uXXXX. */
+static unsigned escaped(const char *at)
+{
+    char digits[5] = {at[1], at[2], at[3], at[4]};
+    return (unsigned)strtoul(digits, NULL, 16);
+}
+
+/* at is behind the backslash of an escape that escape_size () knows; a pair of surrogates is one.
+ * 0: half a pair, which is no character. */
+static size_t character_size(const char *at, const char *end)
+{
+    size_t size = escape_size(at, end);
+    if (size != 5 || (escaped(at) & 0xf800) != 0xd800)
+        return size;
+    bool pair = (escaped(at) & 0xfc00) == 0xd800 && end - at > 6 && at[5] == '\\' &&
+                escape_size(at + 6, end) == 5 && (escaped(at + 6) & 0xfc00) == 0xdc00;
+    return pair ? 11 : 0;
+}
+
 static bool read_string(parser_t *p, buf_t *ret_text)
 {
     const char *begin = p->at, *at = p->at + 1;
@@ -106,6 +125,11 @@ static bool read_string(parser_t *p, buf_t *ret_text)
         size_t size = escape_size(at, p->end);
         if (size == 0)
             return expected(p, at, "an escape of JSON: \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX");
+        size = character_size(at, p->end);
+        if (size == 0)
+            return expected(p, at - 1,
+                            "both halves of a surrogate pair: \\uD800-\\uDBFF, then "
+                            "\\uDC00-\\uDFFF");
         at += size;
     }
     if (at == p->end)

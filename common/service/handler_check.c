@@ -55,6 +55,30 @@ static slice_t next_piece(slice_t *rest, char separator)
     return piece;
 }
 
+/* Characters that nobody sees, and those that reorder what is seen: two names that look alike would
+ * be two. Ranges, rising. */
+static bool has_invisible(slice_t text)
+{
+    static const uint32_t ranges[][2] = {
+        {0xad, 0xad},     {0x34f, 0x34f},   {0x61c, 0x61c},   {0x115f, 0x1160}, {0x17b4, 0x17b5},
+        {0x180b, 0x180f}, {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0x3164, 0x3164},
+        {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff},
+    };
+    for (size_t at = 0; at < text.size;) {
+        unsigned char first = (unsigned char)text.data[at++];
+        uint32_t c = first < 0xc0   ? first
+                     : first < 0xe0 ? first & 0x1f
+                     : first < 0xf0 ? first & 0xf
+                                    : first & 7;
+        while (at < text.size && ((unsigned char)text.data[at] & 0xc0) == 0x80)
+            c = c << 6 | ((unsigned char)text.data[at++] & 0x3f);
+        for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+            if (c >= ranges[i][0] && c <= ranges[i][1])
+                return true;
+    }
+    return false;
+}
+
 static result_t check_name(const handler_t *handler, fault_t *fault)
 {
     slice_t name = slice_of(handler->name);
@@ -65,6 +89,10 @@ static result_t check_name(const handler_t *handler, fault_t *fault)
                          HANDLER_NAME_MAX, characters(name));
     if (has_control(name, ""))
         return fault_set(fault, RESULT_INVALID, "name: control characters are not allowed");
+    if (has_invisible(name))
+        return fault_set(fault, RESULT_INVALID,
+                         "name: invisible characters and those that turn the direction of text are "
+                         "not allowed");
     return RESULT_OK;
 }
 

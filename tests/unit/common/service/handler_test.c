@@ -64,6 +64,14 @@ static void texts_are_checked(void **state)
         {NAME, "a\nb", "name: control"},
         {NAME, "a\x7f", "name: control"},
         {NAME, "a\xc2\x85", "name: control"},
+        {NAME, "a\xe2\x80\xae", "name: invisible"}, /* U+202E */
+        {NAME, "\xe2\x80\x8b", "name: invisible"},  /* U+200B */
+        {NAME,
+         "a\xef\xbb\xbf"
+         "b",
+         "name: invisible"},                           /* U+FEFF */
+        {NAME, "a\xc2\xad", "name: invisible"},        /* U+00AD */
+        {NAME, "\xf3\xa0\x81\x81", "name: invisible"}, /* U+E0041 */
         {NAME, "a\xc2\xa0z", NULL},
         {NAME, "\xff", "name: not valid UTF-8"},
 
