@@ -256,8 +256,9 @@ static int backup_run(cli_t *cli)
     r = target_make(part.data, &fault);
     if (r == RESULT_EXISTS)
         return cli_fail(cli, EXIT_FAILED,
-                        "%s is there: another backup is running, or was cut short; then remove it",
-                        part.data);
+                        "%s is there: another backup is running, or one was cut short; then remove "
+                        "it: rm -r '%s'",
+                        part.data, part.data);
     if (r != RESULT_OK)
         return cli_fail(cli, EXIT_FAILED, "%s", fault.text);
     backup_t self = {.cli = cli,

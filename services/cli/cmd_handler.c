@@ -22,6 +22,34 @@
 
 enum { SECRET_FILE_MAX = 4096 };
 
+#define HANDLER_FLAGS                                                                              \
+    {"name", "N", "title, 1-128 characters"},                                                      \
+        {"event", "PATTERN", "clients.create, clients.*, or *; may be repeated"},                  \
+        {"task", "URL", "where to POST (scheme optional), or the script's path"},                  \
+        {"type", "T", "https, http or script; default: the URL's scheme, else https"},             \
+        {"priority", "P", "lower first; default 100"},                                             \
+        {"filter", "F", "conditions: /data/amount >= 10.50 and /data/currency = \"EUR\""},         \
+        {"secret", "S|@file|generate|none",                                                        \
+         "signs requests; repeated while it rotates, newest first"},                               \
+        {"header", "\"Name: value\"", "sent with each request; may be repeated"},                  \
+        {"timeout", "D", "deadline of one exchange; default 15s"},                                 \
+        {"retry", "D,D,...", "delays after the first attempt; none: no retries"},                  \
+        {"max-age", "D",                                                                           \
+         "gives up after this long; default: the sum of --retry, 10% and 1 min per attempt"},      \
+        {"hold", "D", "later events of an object go on when one was retried this long"},           \
+        {"window", "N", "requests at the same time; default 16"},                                  \
+        {"rate", "N", "requests per second; 0: not limited"},                                      \
+        {"ordering", "object|none", "none: events of one object may overtake each other"},         \
+        {"http2", "yes|no", "HTTP/2"}, {"ca-file", "FILE", "CAs to trust, PEM"},                   \
+        {"cert-file", "FILE", "client certificate, PEM"}, {"key-file", "FILE", "its key, PEM"},    \
+        {"tls", "verify|insecure", "insecure: certificates are not checked"},                      \
+        {"description", "TEXT", "free text"}, {NULL},
+
+static const cli_flag_t add_flags[] = {
+    {"if-missing", NULL, "does nothing when there is a handler of this name; prints its id"},
+    HANDLER_FLAGS};
+static const cli_flag_t update_flags[] = {HANDLER_FLAGS};
+
 static void set_text(char **member, const char *text)
 {
     free(*member);
@@ -318,12 +346,31 @@ static void copy_handler(const handler_t *from, handler_t *to)
         copy_text(members[i]);
 }
 
+/* Most likely a variable that is not set, or a flag that was forgotten. */
+static int check_changes(const cli_t *cli)
+{
+    size_t n = cli_arguments(cli) - 1; /* bare words are events */
+    for (const cli_flag_t *flag = update_flags; flag->name; flag++)
+        n += cli_flag_count(cli, flag->name);
+    if (n == 0)
+        return cli_fail(cli, EXIT_USAGE,
+                        "nothing is to be changed: name a flag, as in provisor "
+                        "handler update %s --timeout 20s",
+                        cli_argument(cli, 0));
+    for (size_t i = 0; i < cli_flag_count(cli, "event"); i++)
+        if (strspn(cli_flag_at(cli, "event", i), " ,") == strlen(cli_flag_at(cli, "event", i)))
+            return cli_fail(cli, EXIT_USAGE,
+                            "--event is empty; provisor events lists what there is");
+    return EXIT_OK;
+}
+
 static int update_run(cli_t *cli)
 {
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
     const handler_t *found = NULL;
     fault_t fault;
-    int code = open_handlers(cli, &handlers);
+    int code = check_changes(cli);
+    code = code ? code : open_handlers(cli, &handlers);
     code = code ? code : find_handler(cli, handlers, cli_argument(cli, 0), &found);
     if (code != EXIT_OK)
         return code;
@@ -413,33 +460,6 @@ static int show_run(cli_t *cli)
     return EXIT_OK;
 }
 
-#define HANDLER_FLAGS                                                                              \
-    {"name", "N", "title, 1-128 characters"},                                                      \
-        {"event", "PATTERN", "clients.create, clients.*, or *; may be repeated"},                  \
-        {"task", "URL", "where to POST (scheme optional), or the script's path"},                  \
-        {"type", "T", "https, http or script; default: the URL's scheme, else https"},             \
-        {"priority", "P", "lower first; default 100"},                                             \
-        {"filter", "F", "conditions: /data/amount >= 10.50 and /data/currency = \"EUR\""},         \
-        {"secret", "S|@file|generate|none",                                                        \
-         "signs requests; repeated while it rotates, newest first"},                               \
-        {"header", "\"Name: value\"", "sent with each request; may be repeated"},                  \
-        {"timeout", "D", "deadline of one exchange; default 15s"},                                 \
-        {"retry", "D,D,...", "delays after the first attempt; none: no retries"},                  \
-        {"max-age", "D",                                                                           \
-         "gives up after this long; default: the sum of --retry, 10% and 1 min per attempt"},      \
-        {"hold", "D", "later events of an object go on when one was retried this long"},           \
-        {"window", "N", "requests at the same time; default 16"},                                  \
-        {"rate", "N", "requests per second; 0: not limited"},                                      \
-        {"ordering", "object|none", "none: events of one object may overtake each other"},         \
-        {"http2", "yes|no", "HTTP/2"}, {"ca-file", "FILE", "CAs to trust, PEM"},                   \
-        {"cert-file", "FILE", "client certificate, PEM"}, {"key-file", "FILE", "its key, PEM"},    \
-        {"tls", "verify|insecure", "insecure: certificates are not checked"},                      \
-        {"description", "TEXT", "free text"}, {NULL},
-
-static const cli_flag_t add_flags[] = {
-    {"if-missing", NULL, "does nothing when there is a handler of this name; prints its id"},
-    HANDLER_FLAGS};
-static const cli_flag_t update_flags[] = {HANDLER_FLAGS};
 static const cli_flag_t list_flags[] = {{"all", NULL, "also archived and deleted ones"}, {NULL}};
 
 const cli_command_t cmd_handler[] = {

@@ -39,7 +39,11 @@ static int take_lock(const cli_t *cli, int *ret_fd, int *ret_killed)
     char path[4096], pid[32] = "";
     const char *data = config_data(cli_config(cli));
     snprintf(path, sizeof path, "%s/up.lock", data);
-    if (mkdir(data, 0700) != 0 && errno != EEXIST)
+    if (mkdir(data, 0700) != 0 && errno == ENOENT)
+        return cli_fail(cli, EXIT_FAILED,
+                        "the folder above %s is missing; if the path is right: mkdir -p '%s'", data,
+                        data);
+    if (access(data, F_OK) != 0)
         return cli_fail(cli, EXIT_FAILED, "cannot make %s: %s", data, strerror(errno));
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)

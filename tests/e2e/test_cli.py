@@ -84,6 +84,17 @@ def test_files_of_a_handler_must_be_there(pipeline, tmp_path):
     pipeline.cli("handler", "update", str(id_), "--priority", "5")  # what is not named is not looked at
 
 
+def test_an_update_of_nothing_is_refused(make_pipeline):
+    pipeline = make_pipeline(start=False)
+    id_ = pipeline.add_handler("https://h/")
+    before = pipeline.cli("handler", "show", str(id_)).stdout
+    for flags, text in (([], "nothing is to be changed"), (["--event", ""], "--event is empty"),
+                        (["--event", "clients.*", "--event", " ,"], "--event is empty")):
+        done = pipeline.cli("handler", "update", str(id_), *flags, check=False)
+        assert done.returncode == 64 and text in done.stderr and "is updated" not in done.stdout, (flags, done)
+    assert pipeline.cli("handler", "show", str(id_)).stdout == before
+
+
 def test_a_handler_cannot_steer_the_terminal(pipeline, handler):
     answer = "\x1b]0;title\x07\x9b2J\u202egnp.exe"
     h = handler(respond=lambda r: (500, answer))

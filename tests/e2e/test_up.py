@@ -49,6 +49,14 @@ def up(make_pipeline):
         up.stop()
 
 
+def test_a_data_folder_without_a_folder_above_is_told_how_to_make_it(tmp_path):
+    data = tmp_path / "none/data"
+    done = subprocess.run([provisor.BIN / "provisor", "up"], env={**os.environ, "PROVISOR_DATA": str(data)},
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and f"mkdir -p '{data}'" in done.stderr
+    assert not data.parent.exists()
+
+
 def test_killed_and_started_at_once_it_waits_for_the_stages_that_are_left(up, handler):
     answer = threading.Event()
     server = handler(respond=lambda request: answer.wait(30) and 200)
