@@ -19,6 +19,7 @@ const char *result_str(result_t result)
         [RESULT_VERSION] = "version",
         [RESULT_TIMEOUT] = "timeout",
         [RESULT_ENDED] = "ended",
+        [RESULT_CORRUPT] = "corrupt",
     };
     if ((size_t)result >= sizeof names / sizeof *names)
         return "unknown";

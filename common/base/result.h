@@ -16,11 +16,12 @@ typedef enum {
     RESULT_TOO_LARGE, /* a limit was passed */
     RESULT_FULL,      /* nothing can be written now, or not opened: disk full, read-only, not
                          permitted, no descriptor left: wait and try the same again */
-    RESULT_IO,        /* EIO, failed fsync, corrupt file: stop the process, recover from disk */
+    RESULT_IO,        /* EIO, failed fsync: stop the process, recover from disk */
     RESULT_LOCKED,    /* another process owns it; the fault says who */
     RESULT_VERSION,   /* written by a newer version than this one */
     RESULT_TIMEOUT,   /* the peer did not answer in time */
     RESULT_ENDED,     /* the peer was there and went without an answer */
+    RESULT_CORRUPT,   /* a file that is damaged or not ours: stop, only a human can help */
 } result_t;
 
 #define MUST_CHECK        __attribute__((warn_unused_result))

@@ -5,9 +5,10 @@
  * row number) and ${clustered} (WITHOUT ROWID: rows live in the primary key's tree).
  *
  * A db_t belongs to one thread at a time and does not survive a fork. Results: RESULT_FULL (disk
- * full: roll back, try again later), RESULT_IO (stop the process), RESULT_INVALID (our SQL is
- * wrong: a bug), RESULT_EXISTS (constraint), RESULT_AGAIN (another connection kept it busy for
- * longer than the busy timeout: roll back, try again). */
+ * full: roll back, try again later), RESULT_IO (stop the process), RESULT_CORRUPT (the same,
+ * and a restart will not help), RESULT_INVALID (our SQL is wrong: a bug), RESULT_EXISTS
+ * (constraint), RESULT_AGAIN (another connection kept it busy for longer than the busy timeout:
+ * roll back, try again). */
 #ifndef PROVISOR_DB_H
 #define PROVISOR_DB_H
 
@@ -28,6 +29,10 @@ typedef enum {
 /* WAL, synchronous=FULL, foreign keys off, busy timeout 5 s, no automatic checkpoint inside a
  * commit (db_checkpoint). */
 result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault) MUST_CHECK;
+/* Is it a file of ours? Asked before it is opened for writing; changes nothing in it. RESULT_OK: it
+ * has this table. RESULT_NOT_FOUND: it is missing, or certainly nothing is in it. RESULT_CORRUPT:
+ * it is damaged, no database or another program's. */
+result_t db_probe(const char *path, const char *table, fault_t *fault) MUST_CHECK;
 /* How long a statement waits for another connection before it is RESULT_AGAIN; 0: not at all. For
  * connections of a loop, which tries again later. */
 void db_set_busy_timeout(db_t *db, int64_t timeout_ms);

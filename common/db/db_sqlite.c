@@ -22,6 +22,9 @@ enum {
     BULK_PAGE_BYTES = 16 * 1024,
 };
 
+static const char way_out[] = "; it is left as it is: put a backup in its place "
+                              "(docs/operations.md, Backup and restore)";
+
 /* A failed fsync is never "full", whatever errno it gave: what it should have written may be lost
  * although the next one succeeds. */
 static result_t io_result(int code, int system_errno)
@@ -55,9 +58,12 @@ static result_t result_of(int code, int system_errno)
     case SQLITE_MISMATCH:
     case SQLITE_SCHEMA:
         return RESULT_INVALID;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return RESULT_CORRUPT;
     case SQLITE_NOMEM:
         PANIC("out of memory in sqlite");
-    default: /* IOERR, CANTOPEN, CORRUPT, NOTADB, READONLY, PERM, ... */
+    default: /* IOERR, CANTOPEN, READONLY, PERM, ... */
         return io_result(code, system_errno);
     }
 }
@@ -69,9 +75,10 @@ result_t db_failed(db_t *db, int code)
         PANIC("out of memory in sqlite");
     result_t r = result_of(code, system_errno);
     bool has_errno = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
-    snprintf(db->error, sizeof db->error, "%s%s%s (sqlite %d)", sqlite3_errmsg(db->handle),
+    snprintf(db->error, sizeof db->error, "%s%s%s (sqlite %d)%s", sqlite3_errmsg(db->handle),
              has_errno && system_errno ? ": " : "",
-             has_errno && system_errno ? strerror(system_errno) : "", code);
+             has_errno && system_errno ? strerror(system_errno) : "", code,
+             r == RESULT_CORRUPT ? way_out : "");
     return r;
 }
 
@@ -215,6 +222,58 @@ result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault
     }
     *ret_db = db;
     return RESULT_OK;
+}
+
+static result_t count_tables(db_t *db, const char *table, int64_t *ret_all, int64_t *ret_named)
+{
+    db_stmt_t *stmt =
+        db_stmt(db, "SELECT COUNT(*), COALESCE(SUM(name = $1), 0) FROM sqlite_master");
+    db_bind_text(stmt, 1, slice_of(table));
+    result_t r = db_step(stmt);
+    if (r == RESULT_OK) {
+        *ret_all = db_int(stmt, 0);
+        *ret_named = db_int(stmt, 1);
+    }
+    db_reset(stmt);
+    return r;
+}
+
+/* We set no application id; another program's may be set. */
+static result_t probe(db_t *db, const char *table, fault_t *fault)
+{
+    int64_t application = 0, all = 0, named = 0;
+    result_t r = pragma_int(db, "PRAGMA application_id", &application);
+    if (r == RESULT_OK)
+        r = count_tables(db, table, &all, &named);
+    if (r != RESULT_OK)
+        return fault_set(fault, r, "%s: %s", db->path, db->error);
+    if (application != 0 || (all > 0 && named == 0))
+        return fault_set(fault, RESULT_CORRUPT,
+                         "%s belongs to another program: it has no table %s of ours%s", db->path,
+                         table, way_out);
+    return all > 0 ? RESULT_OK : RESULT_NOT_FOUND;
+}
+
+result_t db_probe(const char *path, const char *table, fault_t *fault)
+{
+    struct stat st;
+    db_t *db = NULL;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT ? RESULT_NOT_FOUND
+                               : fault_set(fault, result_of_errno(errno), "cannot read %s: %s",
+                                           path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return fault_set(fault, RESULT_CORRUPT, "%s is not a file: move it away", path);
+    if (st.st_size == 0 && file_bytes(path, "-wal") > 0) /* sqlite would remove that */
+        return fault_set(fault, RESULT_CORRUPT, "%s is empty, but %s-wal beside it is not%s", path,
+                         path, way_out);
+    if (st.st_size == 0)
+        return RESULT_NOT_FOUND;
+    result_t r = db_open(path, DB_READ, &db, fault);
+    if (r == RESULT_OK)
+        r = probe(db, table, fault);
+    db_close(&db);
+    return r;
 }
 
 void db_close(db_t **db_ref)

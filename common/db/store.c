@@ -127,6 +127,24 @@ static result_t choose_node(db_t *db)
     return store_meta_set_text(db, "node", slice_of(node));
 }
 
+/* A store under the name of another one would lack every table that is asked for. Those that were
+ * made before the name was kept do not know it. */
+static result_t check_name(store_t *store, const store_spec_t *spec, int64_t version,
+                           fault_t *fault)
+{
+    AUTO_BUF name = {0};
+    result_t r = store_meta_text(store->db, "store", &name);
+    if (r == RESULT_NOT_FOUND)
+        return version > 0 ? RESULT_OK
+                           : store_meta_set_text(store->db, "store", slice_of(spec->name));
+    if (r == RESULT_OK && !slice_is(buf_slice(&name), spec->name))
+        return fault_set(fault, RESULT_CORRUPT,
+                         "%s is a copy of the store %.*s; it is left as it is: put a backup of "
+                         "%s.db in its place (docs/operations.md, Backup and restore)",
+                         store->path, SLICE_ARG(buf_slice(&name)), spec->name);
+    return r == RESULT_OK ? r : db_fault(store, r, fault);
+}
+
 /* In a transaction: makes store_meta when it is missing, reads what version the file has. */
 static result_t read_version(store_t *store, int64_t *ret_version, fault_t *fault)
 {
@@ -153,10 +171,14 @@ static result_t migrate_step(store_t *store, const store_spec_t *spec, fault_t *
     result_t r = read_version(store, &version, fault);
     if (r != RESULT_OK)
         return r;
+    r = check_name(store, spec, version, fault);
+    if (r != RESULT_OK)
+        return r;
     if (version > newest)
         return fault_set(fault, RESULT_VERSION,
                          "%s has version %lld, written by a newer provisor; this one knows up to "
-                         "version %lld: use the newer one",
+                         "version %lld: use the newer one, or restore the backup from before the "
+                         "upgrade (docs/operations.md)",
                          store->path, (long long)version, (long long)newest);
     if (version == newest)
         return RESULT_NOT_FOUND;
@@ -195,7 +217,7 @@ static result_t read_node(store_t *store, fault_t *fault)
     AUTO_BUF node = {0};
     result_t r = store_meta_text(store->db, "node", &node);
     if (r == RESULT_OK && node.size != NODE_SIZE)
-        return fault_set(fault, RESULT_IO, "%s: store_meta holds no node id", store->path);
+        return fault_set(fault, RESULT_CORRUPT, "%s: store_meta holds no node id", store->path);
     if (r != RESULT_OK)
         return db_fault(store, r, fault);
     memcpy(store->node, node.data, NODE_SIZE + 1);
@@ -207,6 +229,9 @@ static result_t open_parts(store_t *store, const store_spec_t *spec, fault_t *fa
     result_t r = make_dirs(spec->dir, fault);
     if (r == RESULT_OK && !spec->shared)
         r = take_lock(store, spec, fault);
+    /* What passes, like a file that is busy, is for the opening itself. */
+    if (r == RESULT_OK && db_probe(store->path, "store_meta", fault) == RESULT_CORRUPT)
+        return RESULT_CORRUPT;
     if (r == RESULT_OK)
         r = db_open(store->path, DB_WRITE, &store->db, fault);
     if (r == RESULT_OK && !spec->shared && (r = db_settle(store->db)) != RESULT_OK)

@@ -6,8 +6,8 @@
  *
  * <dir>/<name>.db with <dir>/<name>.lock beside it (flock; it holds pid and service as text, for
  * the message that the second owner gets). Folder 0700, files 0600. The number of the last
- * migration applied and a random node id, made once, are kept in the table store_meta (key TEXT,
- * value). */
+ * migration applied, the store's name and a random node id, made once, are kept in the table
+ * store_meta (key TEXT, value). */
 #ifndef PROVISOR_STORE_H
 #define PROVISOR_STORE_H
 
@@ -24,7 +24,8 @@ typedef struct {
 
 typedef struct store_t store_t;
 
-/* RESULT_LOCKED: another process owns it (exit 75); RESULT_VERSION: a newer binary wrote it. */
+/* RESULT_LOCKED: another process owns it (exit 75); RESULT_VERSION: a newer binary wrote it;
+ * RESULT_CORRUPT: the file is damaged or not this store, and was left as it is. */
 result_t store_open(const store_spec_t *spec, store_t **ret_store, fault_t *fault) MUST_CHECK;
 /* Releases the lock last. */
 void store_close(store_t **store);

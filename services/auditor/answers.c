@@ -59,8 +59,8 @@ static result_t add_members(desk_t *desk, slice_t question, json_writer_t *w,
     if (r != RESULT_OK)
         return r;
     r = op->read ? op->read(desk, tree, w, fault) : op->change(desk, tree, w, &effect->job, fault);
-    effect->failed = r == RESULT_IO;
-    effect->stop = r == RESULT_IO && op->change;
+    effect->failed = r == RESULT_IO || r == RESULT_CORRUPT;
+    effect->stop = effect->failed && op->change;
     return r;
 }
 

@@ -247,24 +247,38 @@ static int on_turn(zloop_t *loop, int timer, void *arg)
 
 /* ---- Opening ---------------------------------------------------------------------------- */
 
+static result_t load_fault(const char *path, const db_t *db, result_t r, fault_t *fault)
+{
+    if (r == RESULT_VERSION)
+        return fault_set(fault, r, "%s: written by a newer provisor: use that one", path);
+    if (r == RESULT_NOT_FOUND)
+        return fault_set(fault, r, "%s: nothing was ever committed to it", path);
+    return fault_set(fault, r, "%s: %s", path, db_error(db));
+}
+
+/* RESULT_NOT_FOUND: nothing was ever committed to it. */
 static result_t load(const char *dir, int64_t first_id, db_mode_t mode, tail_t *ret_tail,
                      bool *ret_indexed, marks_t *marks, db_t **ret_db, fault_t *fault)
 {
     char path[PATH_MAX];
     db_t *db = NULL;
     segment_path(dir, first_id, path);
-    result_t r = db_open(path, mode, &db, fault);
+    result_t r = segment_probe(dir, first_id, fault);
+    if (r == RESULT_OK)
+        r = db_open(path, mode, &db, fault);
     if (r != RESULT_OK)
-        return r;
+        return r == RESULT_NOT_FOUND ? load_fault(path, NULL, r, fault) : r;
     r = segment_load(db, ret_tail, ret_indexed, marks);
-    if (r != RESULT_OK) {
-        fault_set(fault, r, "%s: %s", path,
-                  r == RESULT_VERSION ? "written by a newer provisor: use that one" : db_error(db));
+    if (r != RESULT_OK)
+        load_fault(path, db, r, fault);
+    else if (ret_tail->span.first_id != first_id)
+        r = fault_set(fault, RESULT_CORRUPT, "%s is a copy of segment %lld: move it out of %s",
+                      path, (long long)ret_tail->span.first_id, dir);
+    if (r == RESULT_OK)
+        *ret_db = db;
+    else
         db_close(&db);
-        return r;
-    }
-    *ret_db = db;
-    return RESULT_OK;
+    return r;
 }
 
 /* The newest that holds anything; newer ones were not finished. RESULT_NOT_FOUND: there is none.
@@ -297,6 +311,14 @@ static result_t shelve_sealed(history_t *history, int64_t first_id, fault_t *fau
     bool indexed;
     db_t *db = NULL;
     result_t r = load(history->dir, first_id, DB_READ, &tail, &indexed, NULL, &db, fault);
+    if (r == RESULT_NOT_FOUND) { /* newer ones hold records, so it had some */
+        char path[PATH_MAX];
+        segment_path(history->dir, first_id, path);
+        return fault_set(fault, RESULT_CORRUPT,
+                         "%s has lost its records: restore the backup (docs/operations.md), or "
+                         "move it out of the folder to go on without them",
+                         path);
+    }
     if (r != RESULT_OK)
         return r;
     db_close(&db);

@@ -121,7 +121,7 @@ static void finish_step(replayer_t *replayer, step_t *step)
         replayer_job(replayer, step->jobs[i].id);
     if (step->run)
         finish_run_step(replayer, step);
-    if (step->result == RESULT_IO)
+    if (step->result == RESULT_IO || step->result == RESULT_CORRUPT)
         replayer->on_failed(replayer->owner, step->fault.text);
     else
         pump(replayer);

@@ -25,8 +25,11 @@ result_t segment_prepare(const char *dir, fault_t *fault) MUST_CHECK;
  * prepared. */
 result_t segment_name(const char *dir, int64_t first_id, fault_t *fault) MUST_CHECK;
 result_t segment_sync_dir(const char *dir, fault_t *fault) MUST_CHECK;
+/* Before one that an earlier process made is opened: see db_probe (). */
+result_t segment_probe(const char *dir, int64_t first_id, fault_t *fault) MUST_CHECK;
 /* First ids of the segments there are, rising, *ret_ids for free (). Removes what an earlier
- * process left unfinished: files beside no segment. */
+ * process left unfinished: files beside no segment. RESULT_CORRUPT: one has an impossible number.
+ */
 result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault) MUST_CHECK;
 /* Removes the file and what stands beside it; one that is gone is no failure. */
 result_t segment_remove(const char *dir, int64_t first_id) MUST_CHECK;

@@ -148,9 +148,16 @@ static bool parse_name(const char *name, int64_t *ret_first_id, const char **ret
     if (strncmp(name, PREFIX, prefix) != 0 || strspn(name + prefix, "0123456789") != DIGITS ||
         strncmp(name + prefix + DIGITS, ".db", 3) != 0)
         return false;
-    *ret_first_id = strtoll(name + prefix, NULL, 10);
+    *ret_first_id = strtoll(name + prefix, NULL, 10); /* too large: INT64_MAX */
     *ret_rest = name + prefix + DIGITS + 3;
     return *ret_first_id > 0;
+}
+
+result_t segment_probe(const char *dir, int64_t first_id, fault_t *fault)
+{
+    char path[PATH_MAX];
+    segment_path(dir, first_id, path);
+    return db_probe(path, "state", fault);
 }
 
 static bool has_segment(const char *dir, int64_t first_id)
@@ -178,6 +185,12 @@ result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t
     for (struct dirent *entry; r == RESULT_OK && (entry = readdir(folder));) {
         if (!parse_name(entry->d_name, &first_id, &rest))
             continue;
+        if (first_id == INT64_MAX) {
+            r = fault_set(fault, RESULT_CORRUPT,
+                          "%s/%s has a number that no record can have: move it out of the folder",
+                          dir, entry->d_name);
+            break;
+        }
         if (*rest && !has_segment(dir, first_id)) /* a removal that was cut short */
             r = segment_remove(dir, first_id);
         if (*rest)
@@ -188,7 +201,9 @@ result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t
     closedir(folder);
     if (r != RESULT_OK) {
         free(ids);
-        return fault_set(fault, r, "cannot remove what is left of a segment in %s", dir);
+        return r == RESULT_CORRUPT
+                   ? r
+                   : fault_set(fault, r, "cannot remove what is left of a segment in %s", dir);
     }
     if (n)
         qsort(ids, n, sizeof *ids, by_id);

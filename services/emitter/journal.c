@@ -45,7 +45,7 @@ static result_t load_progress(journal_t *journal, db_t *db)
     ulid_t last = {""};
     result_t r = store_meta_text(db, last_id_key, &id);
     if (r == RESULT_OK && ulid_parse(buf_slice(&id), &last) != RESULT_OK)
-        return RESULT_IO;
+        return RESULT_CORRUPT;
     if (r != RESULT_OK && r != RESULT_NOT_FOUND)
         return r;
     ulid_gen_init(&journal->written.ids, &last);

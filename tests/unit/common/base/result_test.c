@@ -8,13 +8,13 @@
 static void every_result_has_a_name_of_its_own(void **state)
 {
     (void)state;
-    for (int a = RESULT_OK; a <= RESULT_ENDED; a++) {
+    for (int a = RESULT_OK; a <= RESULT_CORRUPT; a++) {
         assert_string_not_equal(result_str((result_t)a), "unknown");
         for (int b = RESULT_OK; b < a; b++)
             assert_string_not_equal(result_str((result_t)a), result_str((result_t)b));
     }
     assert_string_equal(result_str(RESULT_NOT_FOUND), "not_found");
-    assert_string_equal(result_str((result_t)(RESULT_ENDED + 1)), "unknown");
+    assert_string_equal(result_str((result_t)(RESULT_CORRUPT + 1)), "unknown");
     assert_string_equal(result_str((result_t)-1), "unknown");
 }
 

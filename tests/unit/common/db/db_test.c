@@ -544,7 +544,7 @@ static void overwrite(const folder_t *folder, off_t from, off_t to)
     close(fd);
 }
 
-static void a_damaged_file_is_io(void **state)
+static void a_damaged_file_is_corrupt(void **state)
 {
     db_t *db = open_table(*state);
     assert_int_equal(insert_many(db, 1, 500, 1000), RESULT_OK);
@@ -552,18 +552,18 @@ static void a_damaged_file_is_io(void **state)
     off_t size = folder_file_size(*state, "t.db");
     overwrite(*state, 8192, size);
     db = open_db(*state, DB_WRITE);
-    assert_int_equal(db_run(db_stmt(db, "SELECT sum(length(v)) FROM t")), RESULT_IO);
+    assert_int_equal(db_run(db_stmt(db, "SELECT sum(length(v)) FROM t")), RESULT_CORRUPT);
     assert_non_null(strstr(db_error(db), "malformed"));
     db_close(&db);
 
     fault_t fault;
     overwrite(*state, 0, 512);
-    assert_int_equal(db_open(folder_file(*state, "t.db"), DB_WRITE, &db, &fault), RESULT_IO);
+    assert_int_equal(db_open(folder_file(*state, "t.db"), DB_WRITE, &db, &fault), RESULT_CORRUPT);
     assert_non_null(strstr(fault.text, "not a database"));
 }
 
 /* A schema that cannot be read again: neither by a statement that exists nor for a new one. */
-static void a_damaged_schema_is_io(void **state)
+static void a_damaged_schema_is_corrupt(void **state)
 {
     AUTO_DB *db = open_table(*state);
     AUTO_DB *other = open_db(*state, DB_WRITE);
@@ -571,10 +571,10 @@ static void a_damaged_schema_is_io(void **state)
     assert_int_equal(db_exec(other, "CREATE TABLE u (a TEXT)", NULL), RESULT_OK);
     assert_int_equal(db_checkpoint(other), RESULT_OK);
     overwrite(*state, 512, 4096);
-    assert_int_equal(insert(db, 1, SLICE("x")), RESULT_IO);
+    assert_int_equal(insert(db, 1, SLICE("x")), RESULT_CORRUPT);
     db_stmt_t *stmt = db_stmt(db, "SELECT v FROM t");
     db_bind_int(stmt, 1, 1);
-    assert_int_equal(db_step(stmt), RESULT_IO);
+    assert_int_equal(db_step(stmt), RESULT_CORRUPT);
     db_reset(stmt);
 }
 
@@ -641,8 +641,8 @@ int main(void)
         test(a_full_disk_is_full_and_ends),
         test(failing_writes_are_told_apart),
         test(a_failed_fsync_is_io_even_when_it_says_full),
-        test(a_damaged_file_is_io),
-        test(a_damaged_schema_is_io),
+        test(a_damaged_file_is_corrupt),
+        test(a_damaged_schema_is_corrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -455,7 +455,7 @@ static void a_table_that_cannot_be_opened_is_said(void **state)
     memset(noise, 'x', sizeof noise);
     assert_int_equal(write(fd, noise, sizeof noise), sizeof noise);
     close(fd);
-    assert_int_equal(handlers_open(((folder_t *)*state)->path, &handlers, &fault), RESULT_IO);
+    assert_int_equal(handlers_open(((folder_t *)*state)->path, &handlers, &fault), RESULT_CORRUPT);
     assert_non_null(strstr(fault.text, "handlers.db"));
     assert_null(handlers);
 }

@@ -1,0 +1,246 @@
+/* What history finds in its folder when it starts: what a crash leaves is cleared by itself, what
+ * is damaged or foreign is named and left as it is. */
+#include "tests/support/history_world.h"
+
+#include "common/base/crash.h"
+#include "common/db/db.h"
+#include "services/auditor/segment.h"
+
+#define NEWEST "segment-00000000000000000003.db"
+
+static void write_file(const folder_t *folder, const char *name, const char *text)
+{
+    FILE *file = fopen(folder_file(folder, name), "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void read_all(const char *path, buf_t *ret_text)
+{
+    char text[4096];
+    FILE *file = fopen(path, "re");
+    size_t size = 0;
+    while (file && (size = fread(text, 1, sizeof text, file)) > 0)
+        buf_add(ret_text, text, size);
+    if (file)
+        fclose(file);
+}
+
+static void write_db(const folder_t *folder, const char *name, const char *sql)
+{
+    db_t *db = NULL;
+    assert_int_equal(db_open(folder_file(folder, name), DB_WRITE, &db, NULL), RESULT_OK);
+    assert_int_equal(db_exec(db, sql, NULL), RESULT_OK);
+    db_close(&db);
+}
+
+/* Two records in segment 1, and closed. */
+static void fill(history_world_t *world)
+{
+    world_accept(world, 1, "1");
+    world_accept(world, 2, "1");
+    world_commit(world);
+    world_close(world);
+}
+
+static void goes_on(history_world_t *world)
+{
+    world_open(world);
+    assert_int_equal(history_tail(world->history)->next_id, 3);
+    world_accept(world, 3, "1");
+    world_commit(world);
+    assert_int_equal(world->last_told, 3);
+}
+
+static void an_empty_segment_is_removed(void **state)
+{
+    history_world_t *world = *state;
+    fill(world);
+    write_file(&world->folder, NEWEST, "");
+    goes_on(world);
+    assert_int_equal(folder_file_size(&world->folder, NEWEST), -1);
+}
+
+/* As a start that was killed leaves an empty file: it is a database already, without a table. */
+static void one_without_a_table_is_removed(void **state)
+{
+    history_world_t *world = *state;
+    fill(world);
+    write_db(&world->folder, NEWEST, "");
+    assert_true(folder_file_size(&world->folder, NEWEST) > 0);
+    goes_on(world);
+    assert_int_equal(folder_file_size(&world->folder, NEWEST), -1);
+}
+
+static void the_only_one_is_empty(void **state)
+{
+    history_world_t *world = *state;
+    world_close(world);
+    assert_int_equal(segment_remove(world->folder.path, 1), RESULT_OK);
+    write_file(&world->folder, "segment-00000000000000000001.db", "");
+    world_open(world);
+    world_accept(world, 1, "1");
+    world_commit(world);
+    assert_int_equal(world->last_told, 1);
+}
+
+static void make_and_die(void *argument)
+{
+    history_world_t *world = argument;
+    setenv("PROVISOR_CRASH", "auditor.turning", 1);
+    folder_hush();
+    crash_init();
+    world->loop = zloop_new();
+    world->settings.segment_records = 2;
+    world_open(world);
+    for (int event = 3;; event++) {
+        world_accept(world, event, "1");
+        world_commit(world);
+        history_tick(world->history);
+    }
+}
+
+static void a_kill_while_one_is_made_is_survived(void **state)
+{
+    history_world_t *world = *state;
+    fill(world);
+    int status = folder_in_child(make_and_die, world);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) != 0);
+    world_open(world);
+    int64_t next_id = history_tail(world->history)->next_id;
+    world->boot++; /* its numbers were given */
+    world->number = 0;
+    world_accept(world, 1000, "1");
+    world_commit(world);
+    assert_int_equal(world->last_told, next_id);
+}
+
+typedef void make_t(const folder_t *folder, const char *name);
+
+static void make_text(const folder_t *folder, const char *name)
+{
+    write_file(folder, name,
+               "this is a text of somebody, longer than a header of a database is: "
+               "sixty, seventy, eighty, ninety, one hundred bytes");
+}
+
+static void make_other(const folder_t *folder, const char *name)
+{
+    write_db(folder, name, "CREATE TABLE theirs (a TEXT); INSERT INTO theirs (a) VALUES ('b')");
+}
+
+static void make_marked(const folder_t *folder, const char *name)
+{
+    write_db(folder, name, "PRAGMA application_id=77; CREATE TABLE state (id ${key})");
+}
+
+static void make_wal(const folder_t *folder, const char *name)
+{
+    AUTO_BUF wal = {0};
+    buf_printf(&wal, "%s-wal", name);
+    write_file(folder, name, "");
+    write_file(folder, wal.data, "records");
+}
+
+static void make_folder(const folder_t *folder, const char *name)
+{
+    assert_int_equal(mkdir(folder_file(folder, name), 0700), 0);
+}
+
+static void copy_first(const folder_t *folder, const char *name)
+{
+    AUTO_BUF bytes = {0};
+    read_all(folder_file(folder, "segment-00000000000000000001.db"), &bytes);
+    FILE *file = fopen(folder_file(folder, name), "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.data, 1, bytes.size, file), bytes.size);
+    fclose(file);
+}
+
+static void what_is_not_ours_is_named_and_left(void **state)
+{
+    static const struct {
+        const char *name, *text;
+        make_t *make;
+    } cases[] = {
+        {NEWEST, "not a database", make_text},
+        {NEWEST, "belongs to another program", make_other},
+        {NEWEST, "belongs to another program", make_marked},
+        {NEWEST, "-wal beside it is not", make_wal},
+        {NEWEST, "is not a file", make_folder},
+        {NEWEST, "is a copy of segment 1", copy_first},
+        {"segment-99999999999999999999.db", "no record can have", copy_first},
+        {"segment-09223372036854775808.db", "no record can have", make_text},
+    };
+    static const history_calls_t calls = {
+        .on_committed = world_on_committed, .on_full = world_on_full, .on_failed = world_on_failed};
+    history_world_t *world = *state;
+    fill(world);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fault_t fault = {""};
+        history_t *history = NULL;
+        AUTO_BUF before = {0}, after = {0};
+        marks_t *marks = marks_new();
+        char path[FOLDER_SIZE + 64];
+        snprintf(path, sizeof path, "%s", folder_file(&world->folder, cases[i].name));
+        cases[i].make(&world->folder, cases[i].name);
+        read_all(path, &before);
+        result_t r = history_open(world->loop, &world->settings, &world->log, marks, &calls, world,
+                                  &history, &fault);
+        marks_destroy(&marks);
+        read_all(path, &after);
+        if (r != RESULT_CORRUPT || !strstr(fault.text, cases[i].text) ||
+            !strstr(fault.text, cases[i].name) ||
+            !slice_equal(buf_slice(&before), buf_slice(&after)))
+            fail_msg("%s (%zu): %s: %s", cases[i].name, i, result_str(r), fault.text);
+        assert_int_equal(remove(path), 0);
+        (void)unlink(folder_file(&world->folder, NEWEST "-wal"));
+    }
+    goes_on(world);
+}
+
+static void a_sealed_one_that_lost_its_records_is_named(void **state)
+{
+    static const history_calls_t calls = {
+        .on_committed = world_on_committed, .on_full = world_on_full, .on_failed = world_on_failed};
+    history_world_t *world = *state;
+    fault_t fault = {""};
+    int event = 2;
+    fill(world);
+    world->settings.segment_records = 2;
+    world_open(world);
+    for (size_t n = 1; n < 2;) {
+        AUTO_FREE shelf_segment_t *segments = NULL;
+        world_accept(world, ++event, "1");
+        world_commit(world);
+        history_tick(world->history);
+        n = shelf_copy(history_shelf(world->history), &segments);
+    }
+    world_close(world);
+    write_file(&world->folder, "segment-00000000000000000001.db", "");
+    marks_t *marks = marks_new();
+    history_t *history = NULL;
+    assert_int_equal(history_open(world->loop, &world->settings, &world->log, marks, &calls, world,
+                                  &history, &fault),
+                     RESULT_CORRUPT);
+    marks_destroy(&marks);
+    assert_non_null(strstr(fault.text, "segment-00000000000000000001.db has lost its records"));
+    assert_int_equal(unlink(folder_file(&world->folder, "segment-00000000000000000001.db")), 0);
+    world_open(world);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_empty_segment_is_removed),
+        TEST(one_without_a_table_is_removed),
+        TEST(the_only_one_is_empty),
+        TEST(a_kill_while_one_is_made_is_survived),
+        TEST(what_is_not_ours_is_named_and_left),
+        TEST(a_sealed_one_that_lost_its_records_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
