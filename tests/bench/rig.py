@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 import sys
 import time
@@ -41,6 +42,19 @@ def run_program(name, *arguments, cpu=None, timeout=60):
     if done.returncode != 0:
         raise Failed(f"{name}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+class Tls:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+
+    def __init__(self, folder):
+        self.certificate, self.key = folder / "tls.pem", folder / "tls.key"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
+
+    def context(self):
+        return ssl.create_default_context(cafile=self.certificate)
 
 
 class Sink:

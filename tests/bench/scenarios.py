@@ -8,6 +8,7 @@ from result import Result
 
 ARRAY = 100
 FAN = 5
+LARGE_BYTES = 20000
 
 
 def counts(options, full, quick):
@@ -148,4 +149,24 @@ def hot_object(options, folder):
         yield steady_rows(options, "hot object, 1 ms", limit, p, sink, arguments, n, 0.7, 0.9, unit="of 1/lat.")
 
 
-ALL = {f.__name__.replace("_", "-"): f for f in (steady, latency, acceptance, fan_out, hot_object)}
+def large(options, folder):
+    """Events of 20 kB; no bar."""
+    n = counts(options, 20000, 3000)
+    with rig.Sink() as sink, rig.pipeline(folder / "large") as p:
+        p.add_handler(sink.url, "--secret", "generate")
+        arguments = p.intake("--array", 10, "--window", 500, "--size", LARGE_BYTES)
+        limit = rig.Limit(body_bytes=LARGE_BYTES)
+        yield steady_rows(options, "large, 20 kB", limit, p, sink, arguments, n, None, None)
+
+
+def tls(options, folder):
+    """Steady over HTTPS, connections kept, the certificate checked; no bar. The limit does the same."""
+    n = counts(options, 100000, 10000)
+    certificate = rig.Tls(folder)
+    with rig.Sink(tls=certificate) as sink, rig.pipeline(folder / "tls") as p:
+        p.add_handler(sink.url, "--secret", "generate", "--ca-file", str(certificate.certificate))
+        arguments = p.intake("--array", ARRAY, "--window", 2000)
+        yield steady_rows(options, "tls", rig.Limit(tls=certificate), p, sink, arguments, n, None, None)
+
+
+ALL = {f.__name__.replace("_", "-"): f for f in (steady, latency, acceptance, fan_out, hot_object, large, tls)}

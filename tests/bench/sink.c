@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -55,6 +56,7 @@ static ssize_t sink_read(connection_t *c, int fd)
     size_t room = BUFFER_BYTES - c->used;
     if (!c->ssl)
         return recv(fd, c->data + c->used, room, MSG_DONTWAIT);
+    ERR_clear_error(); /* of another connection */
     int n = SSL_read(c->ssl, c->data + c->used, (int)room);
     if (n > 0)
         return n;
