@@ -3,6 +3,7 @@ measured in, and the bar."""
 
 import time
 
+import idle
 import rig
 from result import Result
 
@@ -169,4 +170,14 @@ def tls(options, folder):
         yield steady_rows(options, "tls", rig.Limit(tls=certificate), p, sink, arguments, n, None, None)
 
 
-ALL = {f.__name__.replace("_", "-"): f for f in (steady, latency, acceptance, fan_out, hot_object, large, tls)}
+def idle_pipeline(options, folder):
+    """All four together, after some work, when nothing happens."""
+    seconds = counts(options, 20, 5)
+    runs = [idle.measure(folder / f"idle{n}", seconds) for n in repeat(options, "idle")]
+    for key, unit, bar, aim in (("cpu_percent", "% of core", 0.5, 0.1), ("pss_mb", "MB PSS", 40, 28)):
+        note = " ".join(f"{row['process']} {row[key]}" for row in runs[-1][:-1])
+        yield Result(f"idle, {unit}", [rows[-1][key] for rows in runs], unit, bar, aim, lower=True, note=note)
+
+
+ALL = {"steady": steady, "latency": latency, "acceptance": acceptance, "fan-out": fan_out, "hot-object": hot_object,
+       "large": large, "tls": tls, "idle": idle_pipeline}
