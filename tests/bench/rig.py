@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -49,8 +50,8 @@ class Tls:
 
     def __init__(self, folder):
         self.certificate, self.key = folder / "tls.pem", folder / "tls.key"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                        "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
                         "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
 
     def context(self):
@@ -192,6 +193,18 @@ class Pipeline(provisor.Pipeline):
 
     def pids(self, **others):
         return {**{name: stage.process.pid for name, stage in self.stages.items()}, **others}
+
+    def copy_handler(self, handler_id, n):
+        """n more of it, other names, straight into the table, as the CLI takes one at a time (and can change none after
+        that: the table's version is not told). Waits until the router has them."""
+        with contextlib.closing(sqlite3.connect(self.data / "handlers.db", timeout=30)) as db, db:
+            names = [row[1] for row in db.execute("PRAGMA table_info(handlers)")]
+            changed = {"id": "id + n", "name": "name || n", "version": "version + n"}
+            copied = ",".join(changed.get(name, name) for name in names)
+            db.execute("WITH RECURSIVE counter(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < ?)"
+                       f" INSERT INTO handlers ({','.join(names)}) SELECT {copied} FROM handlers, counter WHERE id = ?",
+                       (n, handler_id))
+        provisor.wait_until(lambda: self.stats("router")["handlers"] > n, what="the handlers at the router")
 
     def finished(self, accepted):
         """All delivered, journal and queue empty, history complete."""

@@ -9,6 +9,7 @@ from result import Result
 
 ARRAY = 100
 FAN = 5
+MANY = 10000
 LARGE_BYTES = 20000
 
 
@@ -179,5 +180,24 @@ def idle_pipeline(options, folder):
         yield Result(f"idle, {unit}", [rows[-1][key] for rows in runs], unit, bar, aim, lower=True, note=note)
 
 
+def many_handlers(options, folder):
+    """1 handler, and the same with 10,000 on other events: the CPU of an event, as a ratio."""
+    n = counts(options, 50000, 20000)
+    rows = {1: [], MANY: []}
+    with rig.Sink() as sink, rig.pipeline(folder / "one") as one, rig.pipeline(folder / "many") as many:
+        for p in (one, many):
+            p.add_handler(sink.url, "--secret", "generate", event="clients.*")
+        many.copy_handler(many.add_handler(sink.url, name="other", event="dids.hold"), MANY - 1)
+        for p in (one, many):  # warms up
+            steady_run(p, sink, p.intake("--array", ARRAY, "--window", 2000), n // 4, n // 4, [])
+        for _ in repeat(options, "many handlers"):
+            for p, n_handlers in ((one, 1), (many, MANY)):
+                arguments = p.intake("--array", ARRAY, "--window", 2000)
+                steady_run(p, sink, arguments, n, n, rows[n_handlers])
+    ratios = [b["cpu_us_all"] / a["cpu_us_all"] for a, b in zip(rows[1], rows[MANY])]
+    yield Result("many handlers, on other events", ratios, "of 1's cost", 1.1, 1.02, lower=True, meters=rows[MANY],
+                 note=f"with 1 handler {' '.join(str(m['cpu_us_all']) for m in rows[1])} us/event")
+
+
 ALL = {"steady": steady, "latency": latency, "acceptance": acceptance, "fan-out": fan_out, "hot-object": hot_object,
-       "large": large, "tls": tls, "idle": idle_pipeline}
+       "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers}
