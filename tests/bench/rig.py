@@ -16,6 +16,9 @@ import zmq
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "fault"))  # behind: it has a rig as well
+
+import disk  # noqa: E402
 import provisor  # noqa: E402
 
 PROGRAMS = provisor.BIN.parent / "bench"
@@ -173,6 +176,7 @@ class Pipeline(provisor.Pipeline):
         self.dir.mkdir(parents=True)
         self.context = zmq.Context()
         self.sockets = {}
+        self.switches = {}  # of the shim, by stage
 
     def stats(self, stage):
         socket = self.sockets.get(stage)
@@ -193,6 +197,22 @@ class Pipeline(provisor.Pipeline):
 
     def pids(self, **others):
         return {**{name: stage.process.pid for name, stage in self.stages.items()}, **others}
+
+    def slow_down(self, sync_ms):
+        """Before the start: the fault harness's shim in each stage."""
+        shim = disk.build_shim(self.dir)
+        for name, stage in self.stages.items():
+            control = self.dir / f"{name}.switches"
+            switches = self.switches[name] = disk.Switches(control)
+            switches.set("sync_ms", sync_ms)
+            stage.env.update(LD_PRELOAD=str(shim), PROVISOR_FAULT_CONTROL=str(control))
+
+    def check_slowed(self, sync_ms):
+        """Fails unless the shim saw the commits of each stage that has a store, and delayed them."""
+        for name in ("emitter", "deliverer", "auditor"):
+            commits = self.switches[name].commits()
+            if not commits or min(ended - began for began, ended in commits) < sync_ms / 1000:
+                raise Failed(f"the shim delayed no sync of {name}, or not all: {len(commits)} commits")
 
     def copy_handler(self, handler_id, n):
         """n more of it, other names, straight into the table, as the CLI takes one at a time (and can change none after
@@ -232,9 +252,11 @@ class Pipeline(provisor.Pipeline):
 
 
 @contextlib.contextmanager
-def pipeline(folder, env=None, without=(), extra_env=None):
-    """A started one. without: stages that are not."""
+def pipeline(folder, env=None, without=(), extra_env=None, sync_ms=0):
+    """A started one. without: stages that are not. sync_ms: how much longer each fsync and fdatasync takes."""
     p = Pipeline(folder, env)
+    if sync_ms:
+        p.slow_down(sync_ms)
     try:
         for name, stage in p.stages.items():
             if name not in without:

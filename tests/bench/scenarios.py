@@ -10,6 +10,7 @@ from result import Result
 ARRAY = 100
 FAN = 5
 MANY = 10000
+SYNC_MS = 5
 LARGE_BYTES = 20000
 
 
@@ -199,5 +200,26 @@ def many_handlers(options, folder):
                  note=f"with 1 handler {' '.join(str(m['cpu_us_all']) for m in rows[1])} us/event")
 
 
+def slow_disk(options, folder):
+    """Each sync of a store takes 5 ms longer: deliveries/s against the fast disk in turns, and latency."""
+    n = counts(options, 100000, 20000)
+    fast_rates, rates, meters = [], [], []
+    with rig.Sink() as sink, rig.pipeline(folder / "fast") as fast, \
+            rig.pipeline(folder / "slow", sync_ms=SYNC_MS) as slow:
+        for p in (fast, slow):
+            p.add_handler(sink.url, "--secret", "generate")
+            steady_run(p, sink, p.intake("--array", ARRAY, "--window", 2000), n // 4, n // 4, [])  # warms up
+        for _ in repeat(options, "slow disk"):
+            for p, into, meter in ((fast, fast_rates, []), (slow, rates, meters)):
+                into.append(steady_run(p, sink, p.intake("--array", ARRAY, "--window", 2000), n, n, meter))
+        ratios = [b / a for a, b in zip(fast_rates, rates)]
+        yield Result(f"slow disk, {SYNC_MS} ms a sync", ratios, "of fast", 0.8, 0.95, rates=rates, limits=fast_rates,
+                     meters=meters)
+        n = 1000 * counts(options, 4, 2)
+        yield from latency_rows(options, slow, sink, 1000, n, (None, 30), (None, 20), "slow disk")
+        slow.check_slowed(SYNC_MS)
+
+
 ALL = {"steady": steady, "latency": latency, "acceptance": acceptance, "fan-out": fan_out, "hot-object": hot_object,
-       "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers}
+       "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers,
+       "slow-disk": slow_disk}
