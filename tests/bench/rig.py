@@ -215,11 +215,13 @@ class Pipeline(provisor.Pipeline):
                 raise Failed(f"the shim delayed no sync of {name}, or not all: {len(commits)} commits")
 
     def copy_handler(self, handler_id, n):
-        """n more of it, other names, straight into the table, as the CLI takes one at a time (and can change none after
-        that: the table's version is not told). Waits until the router has them."""
+        """n more of it, each with its own name, and its own value if the filter has "never", straight into the table,
+        as the CLI takes one at a time (and can change none after that: the table's version is not told). Waits until
+        the router has them."""
         with contextlib.closing(sqlite3.connect(self.data / "handlers.db", timeout=30)) as db, db:
             names = [row[1] for row in db.execute("PRAGMA table_info(handlers)")]
-            changed = {"id": "id + n", "name": "name || n", "version": "version + n"}
+            changed = {"id": "id + n", "name": "name || n", "version": "version + n",
+                       "filter": "replace(filter, 'never', 'never' || n)"}
             copied = ",".join(changed.get(name, name) for name in names)
             db.execute("WITH RECURSIVE counter(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < ?)"
                        f" INSERT INTO handlers ({','.join(names)}) SELECT {copied} FROM handlers, counter WHERE id = ?",
