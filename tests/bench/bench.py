@@ -48,7 +48,7 @@ def run(options, folder):
         try:
             for result in scenarios.ALL[name](options, folder):
                 met &= show(result, options)
-        except rig.Failed as error:
+        except (rig.Failed, AssertionError, TimeoutError) as error:  # the others are measured all the same
             rig.progress("")
             print(f"bench: {name}: {error}", file=sys.stderr)
             met = False
