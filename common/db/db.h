@@ -31,8 +31,9 @@ typedef enum {
 result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault) MUST_CHECK;
 /* Is it a file of ours? Asked before it is opened for writing; changes nothing in it. RESULT_OK: it
  * has this table. RESULT_NOT_FOUND: it is missing, or certainly nothing is in it. RESULT_CORRUPT:
- * it is damaged, no database or another program's. */
-result_t db_probe(const char *path, const char *table, fault_t *fault) MUST_CHECK;
+ * it is damaged, no database or another program's. shared: other processes may open it at the same
+ * time, and be just making it. */
+result_t db_probe(const char *path, const char *table, bool shared, fault_t *fault) MUST_CHECK;
 /* How long a statement waits for another connection before it is RESULT_AGAIN; 0: not at all. For
  * connections of a loop, which tries again later. */
 void db_set_busy_timeout(db_t *db, int64_t timeout_ms);

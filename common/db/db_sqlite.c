@@ -254,7 +254,7 @@ static result_t probe(db_t *db, const char *table, fault_t *fault)
     return all > 0 ? RESULT_OK : RESULT_NOT_FOUND;
 }
 
-result_t db_probe(const char *path, const char *table, fault_t *fault)
+result_t db_probe(const char *path, const char *table, bool shared, fault_t *fault)
 {
     struct stat st;
     db_t *db = NULL;
@@ -264,7 +264,8 @@ result_t db_probe(const char *path, const char *table, fault_t *fault)
                                            path, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return fault_set(fault, RESULT_CORRUPT, "%s is not a file: move it away", path);
-    if (st.st_size == 0 && file_bytes(path, "-wal") > 0) /* sqlite would remove that */
+    /* sqlite would remove that; if shared, another process may be making it */
+    if (st.st_size == 0 && !shared && file_bytes(path, "-wal") > 0)
         return fault_set(fault, RESULT_CORRUPT, "%s is empty, but %s-wal beside it is not%s", path,
                          path, way_out);
     if (st.st_size == 0)

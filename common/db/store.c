@@ -230,7 +230,8 @@ static result_t open_parts(store_t *store, const store_spec_t *spec, fault_t *fa
     if (r == RESULT_OK && !spec->shared)
         r = take_lock(store, spec, fault);
     /* What passes, like a file that is busy, is for the opening itself. */
-    if (r == RESULT_OK && db_probe(store->path, "store_meta", fault) == RESULT_CORRUPT)
+    if (r == RESULT_OK &&
+        db_probe(store->path, "store_meta", spec->shared, fault) == RESULT_CORRUPT)
         return RESULT_CORRUPT;
     if (r == RESULT_OK)
         r = db_open(store->path, DB_WRITE, &store->db, fault);

@@ -157,7 +157,7 @@ result_t segment_probe(const char *dir, int64_t first_id, fault_t *fault)
 {
     char path[PATH_MAX];
     segment_path(dir, first_id, path);
-    return db_probe(path, "state", fault);
+    return db_probe(path, "state", false, fault);
 }
 
 static bool has_segment(const char *dir, int64_t first_id)

@@ -377,6 +377,25 @@ static void share(const char *dir, int start)
     _exit(r == RESULT_OK ? 0 : 2);
 }
 
+/* What another process that makes it leaves for a moment; of one owner it is a loss. */
+static void an_empty_file_with_a_wal_is_told_but_where_it_is_shared(void **state)
+{
+    static const char *const files[] = {"d/journal.db", "d/journal.db-wal"};
+    assert_int_equal(mkdir(folder_file(*state, "d"), 0700), 0);
+    for (int i = 0; i < 2; i++) {
+        FILE *file = fopen(folder_file(*state, files[i]), "w");
+        assert_non_null(file);
+        assert_int_equal(fwrite("wal", 1, i ? 3 : 0, file), i ? 3 : 0);
+        fclose(file);
+    }
+    AUTO_STORE *store = NULL;
+    fault_t fault = {""};
+    const char *dir = folder_file(*state, "d");
+    assert_int_equal(try_open(dir, one, false, &store, &fault), RESULT_CORRUPT);
+    assert_non_null(strstr(fault.text, "is empty, but"));
+    assert_int_equal(try_open(dir, one, true, &store, &fault), RESULT_OK);
+}
+
 static void a_shared_store_is_migrated_once_by_many(void **state)
 {
     for (int round = 0; round < ROUNDS; round++) {
@@ -503,6 +522,7 @@ int main(void)
         test(a_failing_migration_leaves_nothing),
         test(a_crash_in_a_migration_repeats_it),
         test(what_a_killed_owner_wrote_is_on_the_disk_before_the_next_one_acts),
+        test(an_empty_file_with_a_wal_is_told_but_where_it_is_shared),
         test(a_shared_store_is_migrated_once_by_many),
         test(meta_keeps_numbers_and_texts),
         test(meta_is_part_of_the_transaction),
