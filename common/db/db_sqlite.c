@@ -271,7 +271,7 @@ result_t db_probe(const char *path, const char *table, bool shared, fault_t *fau
     if (st.st_size == 0)
         return RESULT_NOT_FOUND;
     result_t r = db_open(path, DB_READ, &db, fault);
-    if (r == RESULT_OK)
+    if (db)
         r = probe(db, table, fault);
     db_close(&db);
     return r;

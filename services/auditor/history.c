@@ -307,8 +307,8 @@ static result_t open_live(history_t *history, const int64_t *ids, size_t *n, fau
 
 static result_t shelve_sealed(history_t *history, int64_t first_id, fault_t *fault)
 {
-    tail_t tail;
-    bool indexed;
+    tail_t tail = {0};
+    bool indexed = false;
     db_t *db = NULL;
     result_t r = load(history->dir, first_id, DB_READ, &tail, &indexed, NULL, &db, fault);
     if (r == RESULT_NOT_FOUND) { /* newer ones hold records, so it had some */
