@@ -2,7 +2,7 @@
  * goes on by itself when there is room, whatever was under way. */
 #include "tests/support/history_world.h"
 
-enum { CANNOT_MOUNT = 77, SEGMENT_RECORDS = 20, OPENING_BYTES = 80 << 10 };
+enum { CANNOT_MOUNT = 77, SEGMENT_RECORDS = 20, OPENING_BYTES = 112 << 10 };
 
 static bool is_full(void *self)
 {
