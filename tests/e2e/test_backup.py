@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import shutil
 import signal
 import sqlite3
@@ -11,7 +10,7 @@ import subprocess
 
 import pytest
 
-from provisor import BIN, SHAPE, SLOW, event, wait_until
+from provisor import BIN, SHAPE, SLOW, Terminal, event, wait_until
 from test_drain import Traffic
 
 JUMP = 10**12  # how far a copy's counters are moved on
@@ -289,18 +288,9 @@ def test_a_folder_needs_a_name(pipeline):
 
 
 def test_backup_shows_its_progress_on_a_terminal(pipeline, tmp_path):
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([BIN / "provisor", "backup", tmp_path / "b", "--data", pipeline.data],
-                               env={**os.environ, **pipeline.env}, stderr=theirs, stdout=subprocess.PIPE)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 4096)
-        except OSError:  # the terminal's other end is closed
-            break
-    os.close(ours)
-    assert process.wait(20) == 0 and b"is complete" in process.stdout.read()
+    terminal = Terminal(pipeline, "backup", tmp_path / "b")
+    code, out = terminal.end()
+    assert code == 0 and "is complete" in out
     for part in (b"jobs", b"journal", b"queue", b"history", b"handlers"):
-        assert b"\r" + part in shown
-    assert b"MiB" in shown
+        assert b"\r" + part in terminal.shown
+    assert b"MiB" in terminal.shown

@@ -1,13 +1,10 @@
 """From one deliverer to two, and to three: the map of partitions changes while cores go on sending."""
 
 import json
-import os
-import pty
 import signal
-import subprocess
 import threading
 
-from provisor import BIN, SLOW, event, wait_until
+from provisor import Terminal, event, wait_until
 
 
 class Traffic:
@@ -87,33 +84,6 @@ def test_from_one_deliverer_to_two(make_pipeline, handler):
     assert counters(got) == {n: list(range(sent)) for n, sent in traffic.sent.items()}
     for stage in (one, two):
         wait_until(lambda s=stage: s.control("stats")["stats"]["delivered"] > 0, what="both deliver")
-
-
-class Terminal:
-    """A command whose messages go to a terminal; what it shows is read as it comes."""
-
-    def __init__(self, pipeline, *args):
-        self.shown = b""
-        self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen([BIN / "provisor", *args, "--data", pipeline.data],
-                                        env={**os.environ, **pipeline.env}, stderr=theirs, stdout=subprocess.PIPE)
-        os.close(theirs)
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self):
-        try:
-            while part := os.read(self._ours, 4096):
-                self.shown += part
-        except OSError:
-            pass  # the terminal's other end is closed
-
-    def end(self, timeout=60):
-        """Exit code and what went to stdout."""
-        out, _ = self.process.communicate(timeout=timeout * SLOW)
-        self._reader.join()
-        os.close(self._ours)
-        return self.process.returncode, out.decode()
 
 
 def test_from_two_deliverers_to_three(make_pipeline, handler):

@@ -2,11 +2,10 @@
 
 import base64
 import os
-import pty
 import subprocess
 import time
 
-from provisor import BIN, SLOW, event, wait_until
+from provisor import BIN, Terminal, event, wait_until
 from test_delivery import verified
 
 
@@ -82,20 +81,10 @@ def test_a_file_that_holds_no_secret_is_refused(pipeline, tmp_path):
 def test_emit_shows_its_progress_on_a_terminal(pipeline, tmp_path):
     lines = tmp_path / "events.ndjson"
     lines.write_text('{"event":{"events_id":"clients.update","object_id":1}}\n' * 3000)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([BIN / "provisor", "emit", lines, "--data", pipeline.data],
-                               env={**os.environ, **pipeline.env}, stderr=theirs, stdout=subprocess.PIPE)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 4096)
-        except OSError:  # the terminal's other end is closed
-            break
-    os.close(ours)
-    assert process.wait(20 * SLOW) == 0
-    assert b"3000 sent, 0 refused" in shown
-    assert process.stdout.read().startswith(b"3000 accepted")
+    terminal = Terminal(pipeline, "emit", lines)
+    code, out = terminal.end()
+    assert code == 0 and out.startswith("3000 accepted")
+    assert b"3000 sent, 0 refused" in terminal.shown
 
 
 def test_every_command_explains_itself(pipeline):

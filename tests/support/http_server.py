@@ -128,22 +128,19 @@ def endless(client, argument, head, body):
         client.send(b"e" * 65536)
 
 
-def endless_headers(client, argument, head, body):
-    client.send(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        client.send(b"x-more: " + b"h" * 1000 + b"\r\n")
+def endless_head(start, more):
+    """A head that never ends."""
+    def answer(client, argument, head, body):
+        client.send(start)
+        while True:
+            client.send(more)
+    return answer
 
 
-def endless_header(client, argument, head, body):
-    client.send(b"HTTP/1.1 200 OK\r\nx-more: ")
-    while True:
-        client.send(b"h" * 1000)
-
-
-def endless_status(client, argument, head, body):
-    client.send(b"HTTP/1.1 200 ")
-    while True:
-        client.send(b"s" * 1000)
+endless_headers = endless_head(b"HTTP/1.1 200 OK\r\n", b"x-more: " + b"h" * 1000 + b"\r\n")
+endless_header = endless_head(b"HTTP/1.1 200 OK\r\nx-more: ", b"h" * 1000)
+endless_status = endless_head(b"HTTP/1.1 200 ", b"s" * 1000)
+endless_continue = endless_head(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 
 
 def endless_chunk(client, argument, head, body):
@@ -151,11 +148,6 @@ def endless_chunk(client, argument, head, body):
     bytes_ = b"e" * (4 << 20)
     for _ in range(1 << 12):  # 16 GiB
         client.send(bytes_)
-
-
-def endless_continue(client, argument, head, body):
-    while True:
-        client.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 
 
 def headers(client, argument, head, body):

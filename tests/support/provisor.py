@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import pathlib
+import pty
 import signal
 import socket
 import subprocess
@@ -299,6 +300,33 @@ class Core:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Terminal:
+    """A command of the CLI whose messages go to a terminal; what it shows is read as it comes."""
+
+    def __init__(self, pipeline, *args):
+        self.shown = b""
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen([BIN / "provisor", *args, "--data", pipeline.data],
+                                        env={**os.environ, **pipeline.env}, stderr=theirs, stdout=subprocess.PIPE)
+        os.close(theirs)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        try:
+            while part := os.read(self._ours, 4096):
+                self.shown += part
+        except OSError:
+            pass  # the terminal's other end is closed
+
+    def end(self, timeout=60):
+        """Exit code and what went to stdout."""
+        out, _ = self.process.communicate(timeout=timeout * SLOW)
+        self._reader.join()
+        os.close(self._ours)
+        return self.process.returncode, out.decode()
 
 
 def event(events_id="clients.update", object_id=12, data=None, **members):

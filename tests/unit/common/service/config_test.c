@@ -408,38 +408,6 @@ static void a_bad_reload_changes_nothing(void **state)
     assert_int_equal(config_int(config, "deliverer", "window"), 3);
 }
 
-static void sizes_are_read(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int64_t bytes; /* -1: refused */
-    } cases[] = {
-        {"0", 0},
-        {"17", 17},
-        {"17B", 17},
-        {"1KiB", 1024},
-        {"8MiB", 8 << 20},
-        {"10GiB", 10LL << 30},
-        {"9999999999999999", 9999999999999999},
-        {"9999999999GiB", -1},
-        {"10000000000000000", -1},
-        {"", -1},
-        {"KiB", -1},
-        {"1 KiB", -1},
-        {"1kib", -1},
-        {"-1", -1},
-        {"1.5MiB", -1},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int64_t bytes = -1;
-        result_t r = config_value_parse_size(slice_of(cases[i].text), &bytes);
-        if ((r == RESULT_OK) != (cases[i].bytes >= 0) ||
-            (r == RESULT_OK && bytes != cases[i].bytes))
-            fail_msg("%s gave %s %lld", cases[i].text, result_str(r), (long long)bytes);
-    }
-}
-
 static void the_table_is_in_order(void **state)
 {
     (void)state;
@@ -472,7 +440,6 @@ int main(void)
         TEST(the_printed_defaults_are_a_file_that_changes_nothing),
         TEST(a_reload_takes_over_what_may_change),
         TEST(a_bad_reload_changes_nothing),
-        TEST(sizes_are_read),
         TEST(the_table_is_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

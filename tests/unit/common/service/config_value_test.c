@@ -18,6 +18,7 @@ static void sizes(void **state)
         {"1GiB", 1073741824},
         {"9999999999999999", 9999999999999999},
         {"10000000000000000", -1},
+        {"9999999999GiB", -1},
         {"9999999999999999GiB", -1},
         {"", -1},
         {"KiB", -1},
@@ -25,6 +26,7 @@ static void sizes(void **state)
         {"1.5MiB", -1},
         {"1 KiB", -1},
         {"1kB", -1},
+        {"1kib", -1},
         {"1KiBx", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
