@@ -1,7 +1,7 @@
 #include "services/router/matcher.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
-#include "common/service/filter.h"
+#include "common/service/filter_index.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +14,14 @@ typedef struct {
     bool unreadable;  /* it has a filter of which we know nothing */
 } entry_t;
 
-/* Everybody who asks for the same pattern. Conditions that many filters of one pattern share (=
- * on the same path) could be indexed here. */
+/* Everybody who asks for the same pattern. */
 typedef struct {
     char *pattern; /* "clients.create", "clients.*", "*" */
     uint64_t hash;
     uint32_t *places; /* rising, each once */
     size_t n;
+    filter_index_t *index; /* of their filters, in the order of places */
+    bool unsure; /* somebody with an unreadable filter asks for it, and is not in places */
 } list_t;
 
 struct matcher_t {
@@ -114,6 +115,10 @@ static void add_pattern(matcher_t *matcher, slice_t pattern, uint32_t place)
     list_t *list = find_list(matcher, hash, pattern, 0);
     if (!list)
         list = add_list(matcher, hash, pattern);
+    if (matcher->entries[place].unreadable) {
+        list->unsure = true;
+        return;
+    }
     if ((list->n & (list->n + 1)) == 0)
         list->places = mem_realloc(list->places, (2 * list->n + 1) * sizeof *list->places);
     list->places[list->n++] = place;
@@ -180,6 +185,15 @@ static void index_ids(matcher_t *matcher)
             matcher->entries);
 }
 
+static void index_filters(const matcher_t *matcher, list_t *list)
+{
+    const filter_t **filters = mem_alloc((list->n + 1) * sizeof *filters);
+    for (size_t i = 0; i < list->n; i++)
+        filters[i] = matcher->entries[list->places[i]].filter;
+    list->index = filter_index_new(filters, list->n);
+    free(filters);
+}
+
 matcher_t *matcher_new(const handler_t *const *handlers, size_t n)
 {
     matcher_t *matcher = MEM_NEW(matcher_t);
@@ -197,6 +211,8 @@ matcher_t *matcher_new(const handler_t *const *handlers, size_t n)
     for (size_t i = 0; i < n_sorted; i++)
         add_handler(matcher, sorted[i]);
     free(sorted);
+    for (size_t i = 0; i < matcher->n_lists; i++)
+        index_filters(matcher, &matcher->lists[i]);
     index_ids(matcher);
     return matcher;
 }
@@ -208,6 +224,7 @@ void matcher_destroy(matcher_t **matcher)
     for (size_t i = 0; i < (*matcher)->n_lists; i++) {
         free((*matcher)->lists[i].pattern);
         free((*matcher)->lists[i].places);
+        filter_index_destroy(&(*matcher)->lists[i].index);
     }
     for (size_t i = 0; i < (*matcher)->n_entries; i++)
         filter_destroy(&(*matcher)->entries[i].filter);
@@ -234,40 +251,47 @@ const char *matcher_fault(const matcher_t *matcher)
 
 /* --- matching --- */
 
-/* Takes the list's handlers whose filter lets the event pass. True when it added some. */
-static bool take_list(matcher_t *matcher, const list_t *list)
+/* Takes the list's handlers whose filter lets the event pass. */
+static void take_list(matcher_t *matcher, const list_t *list)
 {
-    size_t before = matcher->n_found;
-    for (size_t i = 0; list && i < list->n; i++) {
-        const entry_t *entry = &matcher->entries[list->places[i]];
-        ENSURE(matcher->n_found < matcher->n_entries);
-        if (entry->unreadable)
-            matcher->unsure = true;
-        else if (!entry->filter || filter_pass(entry->filter, matcher->body))
-            matcher->found[matcher->n_found++] = list->places[i];
+    if (!list)
+        return;
+    ENSURE(matcher->n_found + list->n <= matcher->n_entries);
+    uint32_t *found = matcher->found + matcher->n_found;
+    size_t n = filter_index_pass(list->index, matcher->body, found);
+    for (size_t i = 0; i < n; i++)
+        found[i] = list->places[found[i]];
+    matcher->n_found += n;
+    matcher->unsure |= list->unsure;
+}
+
+static void sort_found(matcher_t *matcher)
+{
+    for (size_t i = 1; i < matcher->n_found; i++) {
+        if (matcher->found[i - 1] > matcher->found[i]) {
+            qsort(matcher->found, matcher->n_found, sizeof *matcher->found, compare_places);
+            return;
+        }
     }
-    return matcher->n_found > before;
 }
 
 /* "*", "clients.*" and "clients.accounts.*" for "clients.accounts.create", then the id itself. */
 static void find_places(matcher_t *matcher, slice_t id)
 {
-    int sources = 0;
     uint64_t state = hash_begin();
     matcher->n_found = 0;
     for (size_t i = 0; i <= id.size; i++) {
         if (i == 0 || (i < id.size && id.data[i - 1] == '.')) {
             uint64_t hash = hash_end(hash_add(state, "*", 1));
-            sources += take_list(matcher, find_list(matcher, hash, (slice_t){id.data, i}, '*'));
+            take_list(matcher, find_list(matcher, hash, (slice_t){id.data, i}, '*'));
         }
         if (i < id.size)
             state = hash_add(state, id.data + i, 1);
     }
     bool is_pattern = id.size > 0 && id.data[id.size - 1] == '*'; /* no id of ours; found above */
     if (!is_pattern)
-        sources += take_list(matcher, find_list(matcher, hash_end(state), id, 0));
-    if (sources > 1)
-        qsort(matcher->found, matcher->n_found, sizeof *matcher->found, compare_places);
+        take_list(matcher, find_list(matcher, hash_end(state), id, 0));
+    sort_found(matcher);
 }
 
 static void find_replayed(matcher_t *matcher, int64_t id)

@@ -3,7 +3,7 @@
  *
  * Enabled and suspended handlers match (what a suspended one gets parks at the deliverer), by their
  * patterns first and then by their filter. The cost of an event depends on the handlers whose
- * patterns cover it, not on how many there are. */
+ * patterns cover it and whose filters it may pass (filter_index), not on how many there are. */
 #ifndef PROVISOR_MATCHER_H
 #define PROVISOR_MATCHER_H
 

@@ -10,8 +10,16 @@ enum { TABLES = 400, EVENTS = 60, HANDLERS_MAX = 40 };
 
 static const char *const labels[] = {"a", "b", "ab", "abc", "", "*", "create"};
 enum { LABELS = sizeof labels / sizeof *labels };
-static const char *const filters[] = {
-    NULL, NULL, NULL, "", "/data/x = 1", "/data/x > 1 and /data/y exists", "/event/object_id = 7"};
+static const char *const filters[] = {NULL,
+                                      NULL,
+                                      NULL,
+                                      "",
+                                      "/data/x = 1",
+                                      "/data/x > 1 and /data/y exists",
+                                      "/event/object_id = 7",
+                                      "/data/x in (0, 1.0)",
+                                      "/event/object_id = 7.0 and /data/x = 2",
+                                      "/data/x != 0"};
 enum { FILTERS = sizeof filters / sizeof *filters };
 
 static void add_id(unsigned *seed, unsigned n_labels, buf_t *to)
