@@ -12,7 +12,8 @@ import provisor  # noqa: E402
 
 @pytest.fixture
 def make_pipeline(tmp_path):
-    """make_pipeline(routers=1, deliverers=1, env={...}) -> a started Pipeline; killed at the end."""
+    """make_pipeline(routers=1, deliverers=1, env={...}) -> a started Pipeline; killed at the end.
+    Nothing that a sanitizer found may stand in a log."""
     made = []
 
     def make(start=True, **kwargs):
@@ -24,6 +25,9 @@ def make_pipeline(tmp_path):
     yield make
     for pipeline in made:
         pipeline.kill()
+    for log in tmp_path.rglob("*.log"):
+        found = log.read_text(errors="replace").partition("Sanitizer:")
+        assert not found[1], f"{log.name}: {found[2][:4000]}"
 
 
 @pytest.fixture
