@@ -170,10 +170,28 @@ void db_set_busy_timeout(db_t *db, int64_t timeout_ms)
     sqlite3_busy_timeout(db->handle, (int)timeout_ms);
 }
 
-static result_t fail_read_only(db_t *db)
+/* sqlite opens for reading what it may not write, file or WAL, and such a handle never writes
+ * again; or then there is no WAL that it could read. */
+static result_t open_failed(db_t *db, int code)
 {
+    int system_errno = errno;
+    result_t r = db_failed(db, code);
+    bool is_read_only = (code & 0xff) == SQLITE_READONLY ||
+                        ((code & 0xff) == SQLITE_CANTOPEN && system_errno == ENOENT);
+    if (!is_read_only)
+        return r;
     snprintf(db->error, sizeof db->error, "it is read-only here");
     return RESULT_FULL;
+}
+
+/* Opens the WAL too, which is else opened when it is needed. */
+static int begin_and_end(db_t *db)
+{
+    db_set_busy_timeout(db, 0);
+    errno = 0;
+    int code = sqlite3_exec(db->handle, "BEGIN IMMEDIATE;ROLLBACK", NULL, NULL, NULL);
+    db_set_busy_timeout(db, BUSY_TIMEOUT_MS);
+    return (code & 0xff) == SQLITE_BUSY ? SQLITE_OK : code;
 }
 
 static result_t configure(db_t *db, db_mode_t mode)
@@ -183,13 +201,12 @@ static result_t configure(db_t *db, db_mode_t mode)
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     int code = apply_settings(db, mode);
+    if (code == SQLITE_OK && db->mode == DB_WRITE)
+        code = sqlite3_db_readonly(db->handle, "main") ? SQLITE_READONLY : begin_and_end(db);
     if (code != SQLITE_OK)
-        return db_failed(db, code);
+        return open_failed(db, code);
     sqlite3_wal_hook(db->handle, on_wal, db);
     result_t r = pragma_int(db, "PRAGMA page_size", &db->page_bytes);
-    /* sqlite opens for reading what it may not write, and such a handle never writes again */
-    if (r == RESULT_OK && db->mode == DB_WRITE && sqlite3_db_readonly(db->handle, "main"))
-        return fail_read_only(db);
     if (r == RESULT_OK) /* what a killed process left */
         db->wal_frames = file_bytes(db->path, "-wal") / db->page_bytes;
     return r;
@@ -214,7 +231,7 @@ result_t db_open(const char *path, db_mode_t mode, db_t **ret_db, fault_t *fault
     int code = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (!db->handle)
         PANIC("out of memory in sqlite");
-    r = code == SQLITE_OK ? configure(db, mode) : db_failed(db, code);
+    r = code == SQLITE_OK ? configure(db, mode) : open_failed(db, code);
     if (r != RESULT_OK) {
         fault_set(fault, r, "cannot open %s: %s", path, db->error);
         db_close(&db);

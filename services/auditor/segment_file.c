@@ -102,6 +102,11 @@ static result_t make_tables(db_t *db, fault_t *fault)
         r = db_commit(db);
     if (r != RESULT_OK)
         db_rollback(db);
+    /* closing may fail to, and says nothing; the WAL would not get the new name */
+    if (r == RESULT_OK)
+        r = db_checkpoint(db);
+    if (r == RESULT_OK && db_wal_bytes(db) > 0)
+        r = RESULT_AGAIN;
     return r == RESULT_OK ? r : fault_set(fault, r, "a new segment: %s", db_error(db));
 }
 
@@ -117,7 +122,7 @@ result_t segment_prepare(const char *dir, fault_t *fault)
     if (r != RESULT_OK)
         return r;
     r = make_tables(db, fault);
-    db_close(&db); /* the last connection: moves the WAL into the file and ends it */
+    db_close(&db);
     return r;
 }
 

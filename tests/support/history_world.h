@@ -25,6 +25,7 @@ typedef struct {
     int64_t passed;    /* and those that only passed through */
     int64_t last_told; /* the greatest id told */
     bool full, failed;
+    char why_failed[256];
     bool (*until)(void *world);
     int64_t deadline_ms;
 } history_world_t;
@@ -50,8 +51,9 @@ static inline void world_on_full(void *self, const char *why)
 
 static inline void world_on_failed(void *self, const char *text)
 {
-    (void)text;
-    ((history_world_t *)self)->failed = true;
+    history_world_t *world = self;
+    world->failed = true;
+    snprintf(world->why_failed, sizeof world->why_failed, "%s", text);
 }
 
 static inline void world_open(history_world_t *world)
