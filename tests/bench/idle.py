@@ -29,7 +29,7 @@ def measure(folder, seconds):
             before = {name: rig.cpu_seconds(pid) for name, pid in pids.items()}
             time.sleep(seconds)
             rows = [{"process": name, "cpu_percent": round((rig.cpu_seconds(pid) - before[name]) / seconds * 100, 3),
-                     "pss_mb": round(rig.pss_mb(pid), 1)} for name, pid in pids.items()]
+                     "pss_mb": rig.watch.pss_mb(pid)} for name, pid in pids.items()]
     finally:
         pipeline.kill()
     return [*rows, {"process": "all", "cpu_percent": round(sum(r["cpu_percent"] for r in rows), 3),

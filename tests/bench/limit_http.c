@@ -146,5 +146,6 @@ int main(int argc, char **argv)
     while (now_ns() < end_ns && limit.failed < 1000)
         turn(&limit);
     printf("%.0f\n", (double)limit.done * 1e9 / (double)(now_ns() - begun_ns));
+    free(body);
     return limit.done > 0 && limit.failed == 0 ? 0 : 1;
 }

@@ -6,7 +6,7 @@ from result import Result
 
 def all_limits(options, folder):
     http = rig.Limit()
-    seconds = 1 if options.quick else 2
+    seconds = http.seconds
     yield Result("limit (a): libcurl alone", [http.measure() for _ in range(options.repeat)], "posts/s",
                  note=f"{http.best} concurrent, {rig.BODY_BYTES} bytes, sink on the other core")
     rig.progress("limit (b): ZeroMQ")

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import sqlite3
 import ssl
 import subprocess
@@ -16,10 +17,11 @@ import zmq
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "fault"))  # behind: it has a rig as well
+sys.path.extend(str(pathlib.Path(__file__).parents[1] / name) for name in ("fault", "scale"))  # behind: a rig too
 
 import disk  # noqa: E402
 import provisor  # noqa: E402
+import watch  # noqa: E402
 
 PROGRAMS = provisor.BIN.parent / "bench"
 BODY_BYTES = 400
@@ -72,7 +74,17 @@ class Sink:
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api"
 
     def report(self, reset=False):
-        url = self.url.replace("/api", "/reset" if reset else "/report")
+        return self._get("/reset" if reset else "/report")
+
+    def count(self):
+        """A report without quantiles."""
+        return self._get("/count")
+
+    def fail(self, on):
+        self._get("/fail" if on else "/ok")
+
+    def _get(self, path):
+        url = self.url.replace("/api", path)
         context = self.tls.context() if self.tls else None
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
                                              *([urllib.request.HTTPSHandler(context=context)] if context else []))
@@ -93,8 +105,10 @@ class Sink:
 class Limit:
     """(a): what libcurl alone does against the sink on the other core; the best concurrency is found once."""
 
-    def __init__(self, sink_arguments=(), tls=None, body_bytes=BODY_BYTES, concurrent=(8, 16, 32, 64), seconds=2.0):
-        self.sink_arguments, self.tls, self.body_bytes, self.seconds = sink_arguments, tls, body_bytes, seconds
+    seconds = 2.0  # of a measurement; --scale
+
+    def __init__(self, sink_arguments=(), tls=None, body_bytes=BODY_BYTES, concurrent=(8, 16, 32, 64)):
+        self.sink_arguments, self.tls, self.body_bytes = sink_arguments, tls, body_bytes
         self.concurrent, self.best = concurrent, None
 
     def _run(self, sink, concurrent, seconds):
@@ -128,13 +142,6 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def pss_mb(pid):
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError("no Pss line")
-
-
 def core_times():
     """Per core: (idle, all), in ticks."""
     rows = [line.split() for line in pathlib.Path("/proc/stat").read_text().splitlines()]
@@ -148,24 +155,51 @@ def switches(pid):
     return total
 
 
+class Syscalls:
+    """Counts those of processes, with perf, until read()."""
+
+    def __init__(self, pids):
+        self.counters = {name: subprocess.Popen(
+            ["perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", str(pid)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for name, pid in pids.items()}
+
+    def read(self):
+        counts = {}
+        for name, counter in self.counters.items():
+            counter.send_signal(signal.SIGINT)
+            output = counter.communicate(timeout=10)[1]
+            fields = [line.split(",") for line in output.splitlines() if "sys_enter" in line]
+            if not fields or not fields[0][0].isdigit():
+                raise Failed(f"perf counted no system calls of {name}: {output.strip()}")
+            counts[name] = int(fields[0][0])
+        return counts
+
+
 class Meter:
     """CPU of processes and idle share of cores between its making and read()."""
 
+    count_syscalls = False  # --syscalls
+
     def __init__(self, pids):
         self.pids = pids
+        self.syscalls = Syscalls(pids) if self.count_syscalls else None
         self.before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         self.switches = {name: switches(pid) for name, pid in pids.items()}
         self.cores = core_times()
 
     def read(self, n_events, load_report=None):
-        """cpu_us and switches per event, idle share of each core, PSS in MB."""
+        """cpu_us, switches and system calls per event, idle share of each core, PSS in MB."""
         cpu = {name: (cpu_seconds(pid) - self.before[name]) * 1e6 / n_events for name, pid in self.pids.items()}
         if load_report:
             cpu["core"] = load_report["cpu_seconds"] * 1e6 / n_events
         idle = [(b[0] - a[0]) / max(1, b[1] - a[1]) for a, b in zip(self.cores, core_times())]
-        return {"cpu_us": {k: round(v, 2) for k, v in cpu.items()}, "cpu_us_all": round(sum(cpu.values()), 2),
-                "switches": {k: round((switches(p) - self.switches[k]) / n_events, 3) for k, p in self.pids.items()},
-                "idle": [round(i, 3) for i in idle], "pss_mb": {k: round(pss_mb(p), 1) for k, p in self.pids.items()}}
+        numbers = {"cpu_us": {k: round(v, 2) for k, v in cpu.items()}, "cpu_us_all": round(sum(cpu.values()), 2),
+                   "switches": {k: round((switches(p) - self.switches[k]) / n_events, 3)
+                                for k, p in self.pids.items()},
+                   "idle": [round(i, 3) for i in idle], "pss_mb": {k: watch.pss_mb(p) for k, p in self.pids.items()}}
+        if self.syscalls:
+            numbers["syscalls"] = {k: round(n / n_events, 3) for k, n in self.syscalls.read().items()}
+        return numbers
 
 
 class Pipeline(provisor.Pipeline):
@@ -254,15 +288,14 @@ class Pipeline(provisor.Pipeline):
 
 
 @contextlib.contextmanager
-def pipeline(folder, env=None, without=(), extra_env=None, sync_ms=0):
-    """A started one. without: stages that are not. sync_ms: how much longer each fsync and fdatasync takes."""
-    p = Pipeline(folder, env)
-    if sync_ms:
-        p.slow_down(sync_ms)
+def pipeline(folder, without=(), before=lambda p: None):
+    """A started one. without: stages that are not. before: what is done with it before."""
+    p = Pipeline(folder)
     try:
+        before(p)
         for name, stage in p.stages.items():
             if name not in without:
-                stage.start(extra_env)
+                stage.start()
         for name, stage in p.stages.items():
             if not without:
                 provisor.wait_until(lambda s=stage: s.ready() or not s.alive(), what=f"{name} ready")

@@ -5,53 +5,21 @@ import time
 
 import idle
 import rig
+from backlog import backlog
+from history import history
 from result import Result
+from runs import ARRAY, count, latency_rows, repeat, steady_rows, steady_run
 
-ARRAY = 100
 FAN = 5
 MANY = 10000
 SYNC_MS = 5
 LARGE_BYTES = 20000
-
-
-def counts(options, full, quick):
-    return quick if options.quick else full
-
-
-def repeat(options, name):
-    for n in range(options.repeat):
-        rig.progress(f"{name}: {n + 1} of {options.repeat}")
-        yield n
-
-
-def steady_run(p, sink, arguments, n_events, n_requests, meters):
-    """Sends, waits for the end; returns requests/s from the first event sent until everything is done."""
-    sink.report(reset=True)
-    accepted = p.stats("emitter")["accepted"]
-    meter = rig.Meter(p.pids(sink=sink.process.pid))
-    report = rig.load(*arguments, "--count", n_events)
-    end_ns = p.wait_finished(accepted + n_events)
-    meters.append(meter.read(n_events, report))
-    got = sink.report()["requests"]
-    if got != n_requests:
-        raise rig.Failed(f"{got} requests at the sink, not {n_requests}")
-    return n_requests * 1e9 / (end_ns - report["first_ns"])
-
-
-def steady_rows(options, name, limit, p, sink, arguments, n_events, bar, aim, fan=1, unit="of (a)"):
-    """Warms up once, then alternates the limit and the pipeline. fan: handlers of each event."""
-    ratios, rates, limits, meters = [], [], [], []
-    steady_run(p, sink, arguments, n_events // 4, n_events // 4 * fan, [])
-    for _ in repeat(options, name):
-        limits.append(limit.measure())
-        rates.append(steady_run(p, sink, arguments, n_events, n_events * fan, meters))
-        ratios.append(rates[-1] / limits[-1])
-    return Result(name, ratios, unit, bar, aim, rates=rates, limits=limits, meters=meters)
+WINDOWS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def steady(options, folder):
     """1 handler, a saturating core: without keys, with 1,000,000 keys remembered, and pushed."""
-    n = counts(options, 100000, 20000)
+    n = count(options, 100000)
     limit = rig.Limit()
     with rig.Sink() as sink, rig.pipeline(folder / "steady") as p:
         p.add_handler(sink.url, "--secret", "generate")
@@ -68,7 +36,7 @@ def steady(options, folder):
 
 def remember(options, p):
     """Fills the idempotency index with events that nothing matches."""
-    n = counts(options, 1000000, 50000)
+    n = count(options, 1000000)
     rig.progress(f"steady with keys: {n} keys to be remembered")
     rig.load(*p.intake("--array", ARRAY, "--count", n, "--key", "filling", "--size", 100), timeout=240)
     p.wait_finished(n, timeout=240)
@@ -87,38 +55,18 @@ def latency(options, folder):
     with rig.Sink() as sink, rig.pipeline(folder / "latency") as p:
         p.add_handler(sink.url, "--secret", "generate")
         for rate, bars, aims in ((1000, (1.2, 5), (0.6, 1.5)), (5000, (2, 8), (1.2, 3))):
-            n = rate * counts(options, 4, 2)
+            n = count(options, 4 * rate, 100)
             rig.load(*p.intake("--count", rate, "--rate", rate))
             p.wait_finished(0)
             yield from latency_rows(options, p, sink, rate, n, bars, aims)
 
 
-def latency_rows(options, p, sink, rate, n, bars, aims, name="latency"):
-    arrivals, acks, meters = [], [], []
-    for _ in repeat(options, f"{name} at {rate}/s"):
-        sink.report(reset=True)
-        accepted = p.stats("emitter")["accepted"]
-        meter = rig.Meter(p.pids(sink=sink.process.pid))
-        acks.append(rig.load(*p.intake("--count", n, "--rate", rate)))
-        meters.append(meter.read(n, acks[-1]))
-        p.wait_finished(accepted + n)
-        arrivals.append(sink.report())
-    in_ms = lambda reports, key: [r[key] / 1000 for r in reports]  # noqa: E731
-    for key, bar, aim in (("p50_us", bars[0], aims[0]), ("p99_us", bars[1], aims[1]), ("p999_us", None, None)):
-        quantile = key.removesuffix("_us").replace("p999", "p99.9")
-        yield Result(f"{name} {rate}/s, arrival {quantile}", in_ms(arrivals, key), "ms", bar, aim, lower=True,
-                     meters=meters if key == "p50_us" else ())
-    for key in ("p50_us", "p99_us", "p999_us"):
-        quantile = key.removesuffix("_us").replace("p999", "p99.9")
-        yield Result(f"{name} {rate}/s, answer {quantile}", in_ms(acks, key), "ms", None, None, lower=True)
-
-
 def acceptance(options, folder):
     """Accepted/s while the router is stopped: singles and arrays, without and with keys."""
-    variants = (("singles", 1, (), None, None, counts(options, 100000, 20000)),
-                ("arrays of 100", ARRAY, (), 100000, 200000, counts(options, 300000, 50000)),
-                ("singles, with keys", 1, ("--key",), None, None, counts(options, 100000, 20000)),
-                ("arrays of 100, with keys", ARRAY, ("--key",), 40000, 80000, counts(options, 300000, 50000)))
+    variants = (("singles", 1, (), None, None, count(options, 100000)),
+                ("arrays of 100", ARRAY, (), 100000, 200000, count(options, 300000)),
+                ("singles, with keys", 1, ("--key",), None, None, count(options, 100000)),
+                ("arrays of 100, with keys", ARRAY, ("--key",), 40000, 80000, count(options, 300000)))
     for name, array, key, bar, aim, n in variants:
         rates, meters = [], []
         for i in repeat(options, f"acceptance, {name}"):
@@ -133,7 +81,7 @@ def acceptance(options, folder):
 
 def fan_out(options, folder):
     """Each event to 5 handlers; deliveries/s."""
-    n = counts(options, 20000, 5000)
+    n = count(options, 20000)
     with rig.Sink() as sink, rig.pipeline(folder / "fan-out") as p:
         for i in range(FAN):
             p.add_handler(sink.url, "--secret", "generate", name=f"handler{i}")
@@ -143,7 +91,7 @@ def fan_out(options, folder):
 
 def hot_object(options, folder):
     """All events of one object, to a handler that takes 1 ms: what one request after the other gets."""
-    n = counts(options, 4000, 1000)
+    n = count(options, 4000)
     slow = ("--delay-us", 1000)
     with rig.Sink(*slow) as sink, rig.pipeline(folder / "hot-object") as p:
         p.add_handler(sink.url, "--secret", "generate")
@@ -154,7 +102,7 @@ def hot_object(options, folder):
 
 def large(options, folder):
     """Events of 20 kB; no bar."""
-    n = counts(options, 20000, 3000)
+    n = count(options, 20000)
     with rig.Sink() as sink, rig.pipeline(folder / "large") as p:
         p.add_handler(sink.url, "--secret", "generate")
         arguments = p.intake("--array", 10, "--window", 500, "--size", LARGE_BYTES)
@@ -164,7 +112,7 @@ def large(options, folder):
 
 def tls(options, folder):
     """Steady over HTTPS, connections kept, the certificate checked; no bar. The limit does the same."""
-    n = counts(options, 100000, 10000)
+    n = count(options, 100000)
     certificate = rig.Tls(folder)
     with rig.Sink(tls=certificate) as sink, rig.pipeline(folder / "tls") as p:
         p.add_handler(sink.url, "--secret", "generate", "--ca-file", str(certificate.certificate))
@@ -174,7 +122,7 @@ def tls(options, folder):
 
 def idle_pipeline(options, folder):
     """All four together, after some work, when nothing happens."""
-    seconds = counts(options, 20, 5)
+    seconds = count(options, 20)
     runs = [idle.measure(folder / f"idle{n}", seconds) for n in repeat(options, "idle")]
     for key, unit, bar, aim in (("cpu_percent", "% of core", 0.5, 0.1), ("pss_mb", "MB PSS", 40, 28)):
         note = " ".join(f"{row['process']} {row[key]}" for row in runs[-1][:-1])
@@ -191,7 +139,7 @@ def many_handlers(options, folder):
 
 
 def many_row(options, folder, name, other, bar, aim):
-    n = counts(options, 50000, 20000)
+    n = count(options, 50000)
     rows = {1: [], MANY: []}
     with rig.Sink() as sink, rig.pipeline(folder / "one") as one, rig.pipeline(folder / "many") as many:
         for p in (one, many):
@@ -211,10 +159,10 @@ def many_row(options, folder, name, other, bar, aim):
 
 def slow_disk(options, folder):
     """Each sync of a store takes 5 ms longer: deliveries/s against the fast disk in turns, and latency."""
-    n = counts(options, 100000, 20000)
+    n = count(options, 100000)
     fast_rates, rates, meters = [], [], []
     with rig.Sink() as sink, rig.pipeline(folder / "fast") as fast, \
-            rig.pipeline(folder / "slow", sync_ms=SYNC_MS) as slow:
+            rig.pipeline(folder / "slow", before=lambda p: p.slow_down(SYNC_MS)) as slow:
         for p in (fast, slow):
             p.add_handler(sink.url, "--secret", "generate")
             steady_run(p, sink, p.intake("--array", ARRAY, "--window", 2000), n // 4, n // 4, [])  # warms up
@@ -224,11 +172,24 @@ def slow_disk(options, folder):
         ratios = [b / a for a, b in zip(fast_rates, rates)]
         yield Result(f"slow disk, {SYNC_MS} ms a sync", ratios, "of fast", 0.8, 0.95, rates=rates, limits=fast_rates,
                      meters=meters)
-        n = 1000 * counts(options, 4, 2)
+        n = count(options, 4000, 100)
         yield from latency_rows(options, slow, sink, 1000, n, (None, 30), (None, 20), "slow disk")
         slow.check_slowed(SYNC_MS)
 
 
+def concurrency(options, folder):
+    """How deliveries/s grow with the handler's window, against libcurl alone with as many at a time; no bar."""
+    n = count(options, 20000)
+    with rig.Sink() as sink, rig.pipeline(folder / "concurrency") as p:
+        handler_id = p.add_handler(sink.url, "--secret", "generate")
+        arguments = p.intake("--array", ARRAY, "--window", 2000)
+        for window in WINDOWS:
+            p.cli("handler", "update", str(handler_id), "--window", str(window))
+            time.sleep(1)  # the deliverer looks at the table each 500 ms
+            limit = rig.Limit(concurrent=(window,))
+            yield steady_rows(options, f"concurrency, window {window}", limit, p, sink, arguments, n, None, None)
+
+
 ALL = {"steady": steady, "latency": latency, "acceptance": acceptance, "fan-out": fan_out, "hot-object": hot_object,
-       "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers,
-       "slow-disk": slow_disk}
+       "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers, "history": history,
+       "backlog": backlog, "slow-disk": slow_disk, "concurrency": concurrency}

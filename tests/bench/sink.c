@@ -3,7 +3,9 @@
  *
  * Usage: sink [--delay-us N] [--tls CERT KEY] [--port N]; prints its port, runs until its standard
  * input ends. GET /report answers JSON: requests, first and last arrival (ns, monotonic clock), and
- * quantiles of the time since the "t" (ns) in the body was written. GET /reset forgets them. */
+ * quantiles of the time since the "t" (ns) in the body was written; GET /count the same without the
+ * quantiles, which cost time. GET /reset forgets them. After GET /fail each POST is answered 503
+ * and not counted, until GET /ok. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -38,6 +40,7 @@ typedef struct {
     int epoll_fd, listen_fd;
     SSL_CTX *tls;
     int64_t delay_ns;
+    bool failing;
     connection_t connections[FDS_MAX];
     waiting_t waiting[WAITING_MAX]; /* a ring: the delay is the same for all */
     size_t first, n_waiting;
@@ -77,14 +80,24 @@ static void answer_ok(connection_t *c, int fd)
     sink_write(c, fd, ok, sizeof ok - 1);
 }
 
-static void answer_json(sink_t *sink, int fd, bool reset)
+static void answer_failed(connection_t *c, int fd)
 {
-    char quantiles[160], body[400], text[512];
-    samples_print(&sink->samples, quantiles, sizeof quantiles);
+    static const char failed[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    sink_write(c, fd, failed, sizeof failed - 1);
+}
+
+/* All of them answer the report as it was before. */
+static void on_get(sink_t *sink, int fd, const char *path)
+{
+    char quantiles[160] = "\"p50_us\":null", body[400], text[512];
+    if (strncmp(path, "/count", 6) != 0)
+        samples_print(&sink->samples, quantiles, sizeof quantiles);
     int size = snprintf(
         body, sizeof body, "{\"requests\":%lld,\"first_ns\":%lld,\"last_ns\":%lld,%s}",
         (long long)sink->requests, (long long)sink->first_ns, (long long)sink->last_ns, quantiles);
-    if (reset)
+    if (strncmp(path, "/fail", 5) == 0 || strncmp(path, "/ok", 3) == 0)
+        sink->failing = path[1] == 'f';
+    if (strncmp(path, "/reset", 6) == 0)
         sink->requests = sink->first_ns = sink->last_ns = (int64_t)(sink->samples.n = 0);
     size =
         snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body);
@@ -102,6 +115,10 @@ static void answer_later(sink_t *sink, int fd, int64_t at_ns)
 static void on_post(sink_t *sink, int fd, const char *body, size_t size, int64_t at_ns)
 {
     const char *t = memmem(body, size, "\"t\":", 4);
+    if (sink->failing) {
+        answer_failed(&sink->connections[fd], fd);
+        return;
+    }
     if (sink->requests++ == 0)
         sink->first_ns = at_ns;
     sink->last_ns = at_ns;
@@ -121,7 +138,7 @@ static size_t take_request(sink_t *sink, int fd, char *data, size_t size, int64_
         return 0;
     size_t head = (size_t)(end - data) + 4;
     if (strncmp(data, "GET ", 4) == 0) {
-        answer_json(sink, fd, strncmp(data + 4, "/reset", 6) == 0);
+        on_get(sink, fd, data + 4);
         return head;
     }
     char *length = memmem(data, head, "Content-Length: ", 16);
@@ -265,7 +282,9 @@ int main(int argc, char **argv)
 {
     sink_t *sink = calloc(1, sizeof *sink);
     int port = 0;
-    for (int i = 1; sink && i < argc; i++) {
+    if (!sink)
+        fail("calloc");
+    for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--delay-us") == 0 && i + 1 < argc)
             sink->delay_ns = strtoll(argv[++i], NULL, 10) * 1000;
         else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc)
@@ -281,5 +300,6 @@ int main(int argc, char **argv)
     sink_listen(sink, port);
     sink_watch(sink);
     run(sink);
+    free(sink);
     return 0;
 }

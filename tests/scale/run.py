@@ -22,7 +22,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 
 HERE = pathlib.Path(__file__).parent
@@ -141,11 +140,7 @@ def queue_state(scene):
 
 def settle_disk(scene):
     """Until what came in is on disk everywhere and only probes are left."""
-    def still():
-        before = watch.files_state(scene.pipeline.data)
-        time.sleep(0.7)
-        return before == watch.files_state(scene.pipeline.data)
-    provisor.wait_until(still, TAKE_IN_S, "disks at rest")
+    provisor.wait_until(lambda: watch.is_still(scene.pipeline.data), TAKE_IN_S, "disks at rest")
 
 
 def observe_disk(scene, seconds):
@@ -246,30 +241,10 @@ def backlog(options, make_events, count, held, **env):
         return scene.numbers, scene.wrong
 
 
-class Peak(threading.Thread):
-    """The most memory that a process takes within a with block."""
-
-    def __init__(self, pid):
-        super().__init__()
-        self.pid, self.most_mb, self.done = pid, 0, threading.Event()
-
-    def run(self):
-        while not self.done.wait(0.5):
-            self.most_mb = max(self.most_mb, watch.pss_mb(self.pid))
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.join()
-
-
 def take_in(scene, dead_id, make_events, count, held):
     stats = lambda name: scene.pipeline[name].control("stats", timeout=30)["stats"]  # noqa: E731
     began = time.monotonic()
-    with Peak(scene.pid) as peak:
+    with watch.Peak(scene.pid) as peak:
         accepted_per_s = load.push_all(scene.intake, make_events(count))
         scene.wait_pending(dead_id, held)
         provisor.wait_until(lambda: stats("emitter")["journal_rows"] == 0, TAKE_IN_S, "the journal")
