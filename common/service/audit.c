@@ -284,10 +284,12 @@ static result_t open_sockets(audit_publisher_t *audit, const char *section, faul
     int on = 1;
     void *handle = zsock_resolve(audit->records);
     ENSURE(zmq_setsockopt(handle, ZMQ_XPUB_VERBOSER, &on, sizeof on) == 0);
-    r = endpoint_connect(
-        service_loop(audit->service), config_text(config, section, "marks"),
-        &(endpoint_options_t){.type = ZMQ_SUB, .hwm = MARKS_HWM, .max_msg_bytes = MARK_BYTES_MAX},
-        &audit->marks, fault);
+    r = endpoint_connect(service_loop(audit->service), config_text(config, section, "marks"),
+                         &(endpoint_options_t){.type = ZMQ_SUB,
+                                               .hwm = MARKS_HWM,
+                                               .max_msg_bytes = MARK_BYTES_MAX,
+                                               .log = service_log(audit->service)},
+                         &audit->marks, fault);
     if (r != RESULT_OK)
         return r;
     zsock_set_subscribe(endpoint_socket(audit->marks), audit->node);

@@ -41,18 +41,31 @@ static bool ipc_in_use(const char *endpoint)
     return connected == 0 || (fd >= 0 && errno == EAGAIN);
 }
 
-void endpoint_resolve(const char *endpoint, buf_t *ret_list)
+static bool split_name(const char *endpoint, slice_t *ret_name, slice_t *ret_port)
+{
+    return endpoint_split_tcp(slice_of(endpoint), ret_name, ret_port) &&
+           !endpoint_is_numeric(*ret_name) && !slice_is(*ret_name, "*");
+}
+
+bool endpoint_has_name(const char *endpoint)
+{
+    slice_t name, port;
+    return split_name(endpoint, &name, &port);
+}
+
+bool endpoint_resolve(const char *endpoint, buf_t *ret_list)
 {
     slice_t host, port;
     buf_clear(ret_list);
-    if (endpoint_split_tcp(slice_of(endpoint), &host, &port) && !endpoint_is_numeric(host) &&
-        !slice_is(host, "*")) {
+    bool named = split_name(endpoint, &host, &port);
+    if (named) {
         AUTO_FREE char *name = mem_strndup(host.data, host.size);
         AUTO_FREE char *service = mem_strndup(port.data, port.size);
         if (resolver_add_endpoints(name, service, ret_list))
-            return;
+            return true;
     }
     buf_add_str(ret_list, endpoint);
+    return !named;
 }
 
 bool endpoint_next(const char **list, buf_t *ret_one)
@@ -73,7 +86,7 @@ static int bind_socket(zsock_t *socket, const char *endpoint)
     if (why != ENODEV)
         return why;
     AUTO_BUF list = {0}, one = {0};
-    endpoint_resolve(endpoint, &list);
+    (void)endpoint_resolve(endpoint, &list);
     for (const char *at = list.data; why != 0 && endpoint_next(&at, &one);) {
         int one_why = endpoint_socket_bind(socket, one.data);
         if (one_why != EADDRNOTAVAIL)
@@ -182,8 +195,15 @@ static result_t ask_on(zsock_t *socket, zsock_t *monitor, const char *endpoint, 
     return RESULT_OK;
 }
 
+/* libzmq never sees a name: it looks names up on its only I/O thread, where one that is not known
+ * would hold up every later question, too. */
 result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms, buf_t *ret_answer)
 {
+    AUTO_BUF list = {0}, address = {0};
+    if (!endpoint_resolve(endpoint, &list))
+        return RESULT_NOT_FOUND;
+    const char *at = list.data;
+    (void)endpoint_next(&at, &address);
     char name[64]; /* never used again: libzmq gives it back some time after the socket is closed */
     snprintf(name, sizeof name, "inproc://ask-%p-%lld", (void *)ret_answer,
              (long long)clk_mono_us());
@@ -191,7 +211,7 @@ result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms
     endpoint_options_t options = {.type = ZMQ_DEALER, .hwm = 10, .monitor = name};
     zsock_t *socket = endpoint_socket_new(&options);
     ENSURE(monitor && zmq_connect(zsock_resolve(monitor), name) == 0);
-    result_t r = ask_on(socket, monitor, endpoint, question, timeout_ms, ret_answer);
+    result_t r = ask_on(socket, monitor, address.data, question, timeout_ms, ret_answer);
     endpoint_close(&socket);
     return r;
 }

@@ -12,6 +12,7 @@
 
 #include <czmq.h>
 
+#include "common/base/log.h"
 #include "common/service/config.h"
 #include "common/service/peers.h"
 
@@ -25,6 +26,7 @@ typedef struct {
                               first one; NULL: nobody asks */
     peers_t *peers;        /* who listens at monitor, when the socket connects to names: told of
                               addresses that are given up; outlives the socket */
+    const log_t *log;      /* is told of names that are not known; NULL: nobody */
 } endpoint_options_t;
 
 /* Binds. A host name stands for the one of its addresses that this machine has, as it is at the
@@ -55,8 +57,11 @@ size_t endpoint_count(const endpoint_peers_t *peers);
 void endpoint_peers_destroy(endpoint_peers_t **peers);
 
 /* What an endpoint means at this moment: itself, or, where it names a host, one endpoint for each
- * of the host's addresses, space separated. Waits for the look-up; itself when that fails. */
-void endpoint_resolve(const char *endpoint, buf_t *ret_list);
+ * of the host's addresses, space separated. Waits for the look-up; itself and false when that
+ * fails. */
+bool endpoint_resolve(const char *endpoint, buf_t *ret_list);
+/* Whether it names a host. */
+bool endpoint_has_name(const char *endpoint);
 
 /* The next endpoint of a space separated list: false at its end. *list moves on behind it. */
 bool endpoint_next(const char **list, buf_t *ret_one);
@@ -64,7 +69,8 @@ bool endpoint_next(const char **list, buf_t *ret_one);
 /* One process, one question: connects, sends one frame, waits for one frame. For the command line.
  * RESULT_TIMEOUT when nothing answered in timeout_ms, or nobody took the question in 2 s: a peer
  * may think for long, but it connects at once or is not there. RESULT_ENDED: it took the question
- * and its connection ended; whether it did what was asked is not known. */
+ * and its connection ended; whether it did what was asked is not known. RESULT_NOT_FOUND: it names
+ * a host that is not known; the time of the look-up comes on top. */
 result_t endpoint_ask(const char *endpoint, slice_t question, int64_t timeout_ms,
                       buf_t *ret_answer) MUST_CHECK;
 

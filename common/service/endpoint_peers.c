@@ -16,6 +16,7 @@ typedef struct {
 struct endpoint_peers_t {
     zsock_t *socket;
     peers_t *connected; /* endpoint_options_t.peers */
+    const log_t *log;   /* endpoint_options_t.log */
     peer_t *peers;
     size_t n_peers;
     resolver_t *resolver; /* NULL: no names */
@@ -81,6 +82,16 @@ static void on_resolved(void *owner, size_t name, char *const *addresses, size_t
         free(wanted[i]);
 }
 
+/* resolver_unknown_fn */
+static void on_unknown(void *owner, size_t name)
+{
+    const endpoint_peers_t *peers = owner;
+    if (peers->log)
+        log_line(peers->log, LEVEL_WARN,
+                 "event=name_unknown name=%s next=\"looked up again every few seconds\"",
+                 peers->peers[peers->named[name]].name);
+}
+
 static result_t add_peer(endpoint_peers_t *peers, slice_t word, fault_t *fault)
 {
     peer_t *peer = &peers->peers[peers->n_peers++];
@@ -120,7 +131,8 @@ static void start_resolver(endpoint_peers_t *peers, zloop_t *loop, int64_t inter
             peers->named[n_names++] = i;
         }
     if (n_names > 0)
-        peers->resolver = resolver_new(loop, names, n_names, interval_ms, on_resolved, peers);
+        peers->resolver =
+            resolver_new(loop, names, n_names, interval_ms, on_resolved, on_unknown, peers);
 }
 
 result_t endpoint_connect(zloop_t *loop, const char *list, const endpoint_options_t *options,
@@ -129,6 +141,7 @@ result_t endpoint_connect(zloop_t *loop, const char *list, const endpoint_option
     AUTO(endpoint_peers) peers = MEM_NEW(endpoint_peers_t);
     peers->socket = endpoint_socket_new(options);
     peers->connected = options->peers;
+    peers->log = options->log;
     peers->peers = mem_alloc(ENDPOINTS_MAX * sizeof *peers->peers);
     peers->named = mem_alloc(ENDPOINTS_MAX * sizeof *peers->named);
     result_t r = add_list(peers, list, fault);

@@ -14,6 +14,8 @@ typedef struct {
     char *addresses[RESOLVER_ADDRESSES_MAX]; /* sorted, each once */
     size_t n_addresses;
     bool changed; /* not yet told to the loop */
+    bool unknown; /* the back-off is over, and it has no address yet */
+    bool unknown_told;
 } answer_t;
 
 /* What thread and loop share; the last one to leave ends it. */
@@ -33,6 +35,7 @@ struct resolver_t {
     zloop_t *loop;
     shared_t *shared;
     resolver_fn *on_change;
+    resolver_unknown_fn *on_unknown;
     void *owner;
 };
 
@@ -122,6 +125,17 @@ static bool answer_equal(const answer_t *a, const answer_t *b)
     return true;
 }
 
+static void note_unknown(shared_t *shared, size_t name)
+{
+    pthread_mutex_lock(&shared->mutex);
+    answer_t *known = &shared->answers[name];
+    if (known->n_addresses == 0 && !known->unknown) {
+        known->unknown = true;
+        (void)eventfd_write(shared->changed_fd, 1);
+    }
+    pthread_mutex_unlock(&shared->mutex);
+}
+
 /* False when the name could not be looked up. */
 static bool look_up_one(shared_t *shared, size_t name)
 {
@@ -165,8 +179,12 @@ static void *run(void *arg)
     bool all;
     do {
         all = true;
-        for (size_t i = 0; i < shared->n_names; i++)
-            all = look_up_one(shared, i) && all;
+        for (size_t i = 0; i < shared->n_names; i++) {
+            bool found = look_up_one(shared, i);
+            if (!found && pause_ms == shared->interval_ms)
+                note_unknown(shared, i);
+            all = all && found;
+        }
         pause_ms = all || pause_ms * 2 > shared->interval_ms ? shared->interval_ms : pause_ms * 2;
     } while (!pause_for(shared, pause_ms));
     shared_leave(shared);
@@ -186,6 +204,16 @@ static bool take_changed(shared_t *shared, size_t name, answer_t *ret_answer)
     return changed;
 }
 
+static bool take_unknown(shared_t *shared, size_t name)
+{
+    pthread_mutex_lock(&shared->mutex);
+    answer_t *answer = &shared->answers[name];
+    bool news = answer->unknown && !answer->unknown_told;
+    answer->unknown_told |= news;
+    pthread_mutex_unlock(&shared->mutex);
+    return news;
+}
+
 static int on_changed(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     (void)loop;
@@ -197,6 +225,8 @@ static int on_changed(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         if (take_changed(resolver->shared, i, &answer))
             resolver->on_change(resolver->owner, i, answer.addresses, answer.n_addresses);
         answer_clear(&answer);
+        if (take_unknown(resolver->shared, i))
+            resolver->on_unknown(resolver->owner, i);
     }
     return 0;
 }
@@ -221,10 +251,11 @@ static shared_t *shared_new(char *const *names, size_t n_names, int64_t interval
 }
 
 resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, int64_t interval_ms,
-                         resolver_fn *on_change, void *owner)
+                         resolver_fn *on_change, resolver_unknown_fn *on_unknown, void *owner)
 {
     resolver_t *resolver = MEM_NEW(resolver_t);
-    *resolver = (resolver_t){loop, shared_new(names, n_names, interval_ms), on_change, owner};
+    *resolver =
+        (resolver_t){loop, shared_new(names, n_names, interval_ms), on_change, on_unknown, owner};
     zmq_pollitem_t item = {.fd = resolver->shared->changed_fd, .events = ZMQ_POLLIN};
     zloop_poller(loop, &item, on_changed, resolver);
     pthread_t thread;

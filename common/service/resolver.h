@@ -19,9 +19,13 @@ typedef struct resolver_t resolver_t;
  * index, when they have changed. Never called for a lookup that failed: what was known stays. */
 typedef void resolver_fn(void *owner, size_t name, char *const *addresses, size_t n_addresses);
 
+/* On the loop's thread: the name with this index has no address yet, and is not looked up sooner
+ * than once an interval any more. Once per name. */
+typedef void resolver_unknown_fn(void *owner, size_t name);
+
 /* One family per name: IPv4 if it has such addresses, so that a peer is not met twice. */
 resolver_t *resolver_new(zloop_t *loop, char *const *names, size_t n_names, int64_t interval_ms,
-                         resolver_fn *on_change, void *owner);
+                         resolver_fn *on_change, resolver_unknown_fn *on_unknown, void *owner);
 void resolver_destroy(resolver_t **resolver);
 
 /* Looks one name up here and now, however long that takes: adds "tcp://ADDRESS:PORT " for each

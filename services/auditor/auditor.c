@@ -240,10 +240,12 @@ static result_t open_questions(auditor_t *auditor, fault_t *fault)
     if (r != RESULT_OK)
         return r;
     auditor->questions = questions_new(loop, &socket, &auditor->desk, &calls, auditor);
-    r = endpoint_connect(
-        loop, config_text(service_config(auditor->service), "auditor", "replay"),
-        &(endpoint_options_t){.type = ZMQ_DEALER, .hwm = REPLAY_HWM, .max_msg_bytes = REPLAY_BYTES},
-        &peers, fault);
+    r = endpoint_connect(loop, config_text(service_config(auditor->service), "auditor", "replay"),
+                         &(endpoint_options_t){.type = ZMQ_DEALER,
+                                               .hwm = REPLAY_HWM,
+                                               .max_msg_bytes = REPLAY_BYTES,
+                                               .log = service_log(auditor->service)},
+                         &peers, fault);
     if (r == RESULT_OK)
         auditor->replayer = replayer_new(loop, &peers, &auditor->desk, on_failed, auditor);
     return r;

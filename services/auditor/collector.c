@@ -103,6 +103,7 @@ static result_t open_sockets(collector_t *collector, const config_t *config, fau
         .type = ZMQ_SUB,
         .hwm = HWM,
         .max_msg_bytes = config_int(config, "emitter", "event_max") + MESSAGE_BYTES_EXTRA,
+        .log = collector->log,
     };
     for (size_t i = 0; i < SOCKETS; i++) {
         result_t r = endpoint_connect(collector->loop, config_text(config, "auditor", keys[i]),

@@ -152,9 +152,16 @@ void cli_controls(const cli_t *cli, const char *key, const char *section, buf_t 
     AUTO_BUF one = {0}, resolved = {0};
     buf_clear(ret_list);
     for (const char *at = cli_endpoint(cli, key, section, "control"); endpoint_next(&at, &one);) {
-        endpoint_resolve(one.data, &resolved);
+        (void)endpoint_resolve(one.data, &resolved);
         buf_printf(ret_list, "%s ", resolved.data);
     }
+}
+
+result_t cli_ask_control(const char *control, slice_t question, int64_t timeout_ms,
+                         buf_t *ret_answer)
+{
+    return endpoint_has_name(control) ? RESULT_NOT_FOUND
+                                      : endpoint_ask(control, question, timeout_ms, ret_answer);
 }
 
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,
@@ -173,6 +180,10 @@ int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t
                         "the %s at %s stopped before it answered; look at provisor status, then "
                         "try again",
                         who, endpoint);
+    if (r == RESULT_NOT_FOUND)
+        return cli_fail(cli, EXIT_UNAVAILABLE,
+                        "the %s does not answer: its name in %s is not known; is it running?", who,
+                        endpoint);
     if (r != RESULT_OK)
         return cli_fail(cli, EXIT_UNAVAILABLE, "cannot reach the %s at %s", who, endpoint);
     AUTO(json_tree) tree = NULL;

@@ -71,6 +71,10 @@ const char *cli_endpoint(const cli_t *cli, const char *key, const char *section,
  *     cli_controls (cli, "routers", "router", &list);
  *     for (const char *at = list.data; endpoint_next (&at, &one);) ... one.data */
 void cli_controls(const cli_t *cli, const char *key, const char *section, buf_t *ret_list);
+/* endpoint_ask, to one of these: a name among them was just looked up in vain, so it is
+ * RESULT_NOT_FOUND at once. */
+result_t cli_ask_control(const char *control, slice_t question, int64_t timeout_ms,
+                         buf_t *ret_answer) MUST_CHECK;
 /* Asks; EXIT_OK and a tree with "ok":true, or a message and an exit code. */
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,
             int64_t timeout_ms, json_tree_t **ret_answer) MUST_CHECK;

@@ -24,11 +24,14 @@ static void add_stage(status_t *self, const char *kind, const char *endpoint)
     AUTO_BUF answer = {0}, question = {0};
     AUTO(json_tree) ping = NULL;
     buf_add_str(&question, "{\"op\":\"ping\"}");
-    result_t r = endpoint_ask(endpoint, buf_slice(&question), PING_TIMEOUT_MS, &answer);
+    result_t r = cli_ask_control(endpoint, buf_slice(&question), PING_TIMEOUT_MS, &answer);
+    bool named = r != RESULT_NOT_FOUND;
     if (r == RESULT_OK)
         r = json_parse(buf_slice(&answer), &ping, NULL);
     bool ready = r == RESULT_OK && json_get_bool(ping, "ready", false);
-    const char *why = r != RESULT_OK ? "does not answer" : json_get_str(ping, "why");
+    const char *why = r == RESULT_OK ? json_get_str(ping, "why")
+                      : named        ? "does not answer"
+                                     : "does not answer: its name is not known";
     self->all_ready &= ready;
     table_cell(self->stages, kind);
     table_cell(self->stages, endpoint);
@@ -112,7 +115,7 @@ static void ask_loads(const cli_t *cli, loads_t *loads)
     for (const char *at = list.data; loads->n < DELIVERERS_MAX && endpoint_next(&at, &one);) {
         AUTO_BUF answer = {0};
         AUTO(json_tree) tree = NULL;
-        if (endpoint_ask(one.data, SLICE("{\"op\":\"handlers\"}"), PING_TIMEOUT_MS, &answer) ==
+        if (cli_ask_control(one.data, SLICE("{\"op\":\"handlers\"}"), PING_TIMEOUT_MS, &answer) ==
                 RESULT_OK &&
             json_parse(buf_slice(&answer), &tree, NULL) == RESULT_OK &&
             json_get_bool(tree, "ok", false))

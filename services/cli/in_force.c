@@ -13,7 +13,7 @@ static bool has_read(const char *endpoint, int64_t table_version)
 {
     AUTO_BUF answer = {0};
     AUTO(json_tree) tree = NULL;
-    if (endpoint_ask(endpoint, SLICE("{\"op\":\"stats\"}"), ANSWER_MS, &answer) != RESULT_OK ||
+    if (cli_ask_control(endpoint, SLICE("{\"op\":\"stats\"}"), ANSWER_MS, &answer) != RESULT_OK ||
         json_parse(buf_slice(&answer), &tree, NULL) != RESULT_OK)
         return true;
     return json_get_int(json_get(tree, "stats"), "table_version", table_version) >= table_version;

@@ -91,7 +91,8 @@ static result_t open_outputs(emitter_t *self, fault_t *fault)
                                                .hwm = ROUTERS_HWM,
                                                .max_msg_bytes = with_oversize(message_bytes),
                                                .monitor = router_monitor,
-                                               .peers = self->router_peers},
+                                               .peers = self->router_peers,
+                                               .log = service_log(self->service)},
                          &self->routers, fault);
     if (r == RESULT_OK)
         r = endpoint_connect(self->loop, config_text(config, "emitter", "receipts"),
@@ -99,7 +100,8 @@ static result_t open_outputs(emitter_t *self, fault_t *fault)
                                                    .hwm = RECEIPTS_HWM,
                                                    .max_msg_bytes = RECEIPT_BYTES_MAX,
                                                    .monitor = receipt_monitor,
-                                                   .peers = self->deliverer_peers},
+                                                   .peers = self->deliverer_peers,
+                                                   .log = service_log(self->service)},
                              &self->receipts, fault);
     if (r != RESULT_OK)
         return r;

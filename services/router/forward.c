@@ -154,9 +154,10 @@ result_t forward_open(service_t *service, const char *endpoint, int64_t pending_
     forward->endpoint = endpoint;
     forward->pending_bytes_max = pending_bytes;
     forward->end = &forward->first;
-    result_t r = endpoint_connect(service_loop(service), endpoint,
-                                  &(endpoint_options_t){.type = ZMQ_PUSH, .hwm = HWM},
-                                  &forward->peers, fault);
+    result_t r = endpoint_connect(
+        service_loop(service), endpoint,
+        &(endpoint_options_t){.type = ZMQ_PUSH, .hwm = HWM, .log = service_log(service)},
+        &forward->peers, fault);
     if (r == RESULT_OK)
         *ret_forward = forward;
     else

@@ -1,5 +1,6 @@
 """Host names that do not resolve for a while, or that move: a stage runs with an /etc/hosts of its own."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -23,16 +24,22 @@ def hosts(tmp_path):
     return hosts
 
 
-def in_namespace(stage, hosts, folder, monkeypatch):
-    """Starts the stage's binary behind a script that mounts first."""
-    script = folder / f"provisor-{stage.kind}"
+@contextlib.contextmanager
+def in_namespace(binary, hosts, folder, monkeypatch):
+    """The binary stands behind a script that mounts first."""
+    script = folder / binary
     script.write_text(f"""#!/bin/sh
 exec unshare --mount sh -c 'mount --bind {hosts} /etc/hosts &&
-mount --bind {hosts.parent}/nsswitch.conf /etc/nsswitch.conf && exec {provisor.BIN}/provisor-{stage.kind} "$@"' sh "$@"
+mount --bind {hosts.parent}/nsswitch.conf /etc/nsswitch.conf && exec {provisor.BIN}/{binary} "$@"' sh "$@"
 """)
     script.chmod(stat.S_IRWXU)
     with monkeypatch.context() as patch:
         patch.setattr(provisor, "BIN", folder)
+        yield
+
+
+def start_in_namespace(stage, *rest):
+    with in_namespace(f"provisor-{stage.kind}", *rest):
         stage.start()
 
 
@@ -40,7 +47,7 @@ def test_a_name_that_does_not_resolve_is_a_failed_connection(make_pipeline, hand
     pipeline = make_pipeline(start=False, deliverers=1)
     for stage in pipeline.stages.values():
         if stage.kind == "deliverer":
-            in_namespace(stage, hosts, tmp_path, monkeypatch)
+            start_in_namespace(stage, hosts, tmp_path, monkeypatch)
         else:
             stage.start()
     pipeline.wait_ready()
@@ -76,7 +83,7 @@ def test_a_router_whose_name_moved_away_is_not_connected(make_pipeline, hosts, t
     hosts.write_text(f"127.0.0.1 {NAME}\n")
     for stage in pipeline.stages.values():
         if stage is emitter:
-            in_namespace(stage, hosts, tmp_path, monkeypatch)
+            start_in_namespace(stage, hosts, tmp_path, monkeypatch)
         else:
             stage.start()
     wait_until(emitter.ready, what="ready")
@@ -85,3 +92,15 @@ def test_a_router_whose_name_moved_away_is_not_connected(make_pipeline, hosts, t
     assert "no router connected" in emitter.control("ping")["why"]
     hosts.write_text(f"127.0.0.1 {NAME}\n")
     wait_until(emitter.ready, what="ready again")
+
+
+def test_a_command_tells_an_unknown_name(pipeline, hosts, tmp_path, monkeypatch):
+    """And asks the other stages all the same."""
+    pipeline.env.update(PROVISOR_CLI_EMITTERS=f"tcp://{NAME}:5580", PROVISOR_CLI_QUESTIONS=f"tcp://{NAME}:5572")
+    with in_namespace("provisor", hosts, tmp_path, monkeypatch):
+        status, log = pipeline.cli_all(["status"], ["log"])
+    assert status.returncode == 1 and log.returncode == 69
+    told = {line.split()[0]: line for line in status.stdout.split("\n\n")[0].splitlines()[1:]}
+    assert told["emitter"].endswith("does not answer: its name is not known")
+    assert all(" ready " in line for kind, line in told.items() if kind != "emitter"), status.stdout
+    assert f"its name in tcp://{NAME}:5572 is not known" in log.stderr

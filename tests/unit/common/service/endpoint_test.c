@@ -5,6 +5,8 @@
 #include "common/service/endpoint.h"
 
 #include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DEADLINE_MS = 20000 };
@@ -199,18 +201,21 @@ static void an_endpoint_is_all_that_its_name_stands_for(void **state)
     (void)state;
     static const struct {
         const char *endpoint, *addresses, *list;
+        bool has_name;
     } cases[] = {
-        {"tcp://peers.test:1", "127.0.0.2 127.0.0.1", "tcp://127.0.0.1:1 tcp://127.0.0.2:1 "},
-        {"tcp://peers.test:1", NULL, "tcp://peers.test:1"},
-        {"tcp://127.0.0.1:1", NULL, "tcp://127.0.0.1:1"},
-        {"tcp://*:1", NULL, "tcp://*:1"},
-        {"ipc:///tmp/x", NULL, "ipc:///tmp/x"},
+        {"tcp://peers.test:1", "127.0.0.2 127.0.0.1", "tcp://127.0.0.1:1 tcp://127.0.0.2:1 ", true},
+        {"tcp://peers.test:1", NULL, "tcp://peers.test:1", true},
+        {"tcp://127.0.0.1:1", NULL, "tcp://127.0.0.1:1", false},
+        {"tcp://*:1", NULL, "tcp://*:1", false},
+        {"ipc:///tmp/x", NULL, "ipc:///tmp/x", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         AUTO_BUF list = {0};
         names_set(cases[i].addresses);
-        endpoint_resolve(cases[i].endpoint, &list);
+        bool known = !cases[i].has_name || cases[i].addresses;
+        assert_int_equal(endpoint_resolve(cases[i].endpoint, &list), known);
         assert_string_equal(list.data, cases[i].list);
+        assert_int_equal(endpoint_has_name(cases[i].endpoint), cases[i].has_name);
     }
     names_set(NULL);
 }
@@ -297,10 +302,13 @@ static void a_message_that_is_too_large_ends_its_connection_only(void **state)
 
 /* ---- Connect ---------------------------------------------------------------------------- */
 
+static const log_t log_all = {"test", LEVEL_DEBUG};
+
 static endpoint_peers_t *connect_every(zloop_t *loop, const char *list, int type,
                                        int64_t resolve_ms)
 {
-    endpoint_options_t options = {.type = type, .hwm = 10, .resolve_ms = resolve_ms};
+    endpoint_options_t options = {
+        .type = type, .hwm = 10, .resolve_ms = resolve_ms, .log = &log_all};
     endpoint_peers_t *peers = NULL;
     fault_t fault = {""};
     if (endpoint_connect(loop, list, &options, &peers, &fault) != RESULT_OK)
@@ -423,6 +431,37 @@ static void a_name_that_comes_late_is_found_soon(void **state)
     names_set(NULL);
 }
 
+static bool has_text(void *arg)
+{
+    struct stat told;
+    return fstat(*(int *)arg, &told) == 0 && told.st_size > 0;
+}
+
+static void a_name_that_stays_unknown_is_told_once(void **state)
+{
+    (void)state;
+    AUTO(zloop) loop = zloop_new();
+    names_set(NULL);
+    AUTO_FD file = memfd_create("stderr", MFD_CLOEXEC);
+    AUTO_FD stderr_fd = dup(STDERR_FILENO);
+    dup2(file, STDERR_FILENO);
+    AUTO(endpoint_peers) peers = connect_every(loop, "tcp://peers.test:9", ZMQ_SUB, 100);
+    run_until(loop, has_text, &file);
+    for (int turns = 0; turns < 2; turns++) { /* looked up again, told no more */
+        int asked = names_count();
+        while (names_count() == asked)
+            sched_yield();
+    }
+    names_set("127.0.0.1");
+    run_until(loop, has_count, &(count_t){peers, 1});
+    dup2(stderr_fd, STDERR_FILENO);
+    names_set(NULL);
+    char told[512] = "";
+    assert_true(pread(file, told, sizeof told - 1, 0) > 0);
+    assert_non_null(strstr(told, "level=warn service=test event=name_unknown name=peers.test "));
+    assert_ptr_equal(strchr(told, '\n') + 1, told + strlen(told));
+}
+
 static void a_failed_lookup_changes_nothing(void **state)
 {
     (void)state;
@@ -510,6 +549,27 @@ static void a_question_gets_its_answer(void **state)
     assert_string_equal(answer.data, "answer");
 }
 
+/* libzmq is never asked to find it: it would do so on the thread that serves every socket. */
+static void a_question_to_a_name_goes_to_its_address(void **state)
+{
+    (void)state;
+    AUTO(zsock) router = bind_to("tcp://127.0.0.1:*", ZMQ_ROUTER, 0);
+    char endpoint[ENDPOINT_SIZE], port[PORT_SIZE];
+    snprintf(endpoint, sizeof endpoint, "tcp://peers.test:%s", port_of(router, port));
+    AUTO_BUF answer = {0};
+    names_set(NULL);
+    int asked = names_count();
+    assert_int_equal(endpoint_ask(endpoint, SLICE("?"), DEADLINE_MS, &answer), RESULT_NOT_FOUND);
+    assert_int_equal(names_count(), asked + 1);
+    names_set("127.0.0.1");
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, answer_one, router), 0);
+    assert_int_equal(endpoint_ask(endpoint, SLICE("?"), DEADLINE_MS, &answer), RESULT_OK);
+    pthread_join(thread, NULL);
+    assert_int_equal(names_count(), asked + 2);
+    names_set(NULL);
+}
+
 static void *read_one_and_go(void *arg)
 {
     zsock_t *router = arg;
@@ -593,11 +653,13 @@ int main(void)
         cmocka_unit_test(lists_may_be_empty_but_not_wrong),
         cmocka_unit_test(a_name_is_all_of_its_addresses_as_they_change),
         cmocka_unit_test(a_name_that_comes_late_is_found_soon),
+        cmocka_unit_test(a_name_that_stays_unknown_is_told_once),
         cmocka_unit_test(a_failed_lookup_changes_nothing),
         cmocka_unit_test(one_address_is_one_peer_however_it_is_named),
         cmocka_unit_test(destroying_does_not_wait_for_a_lookup),
         cmocka_unit_test(a_push_waits_for_a_peer_that_answers),
         cmocka_unit_test(a_question_gets_its_answer),
+        cmocka_unit_test(a_question_to_a_name_goes_to_its_address),
         cmocka_unit_test(a_peer_that_goes_without_an_answer_is_told_at_once),
         cmocka_unit_test(peers_that_answer_and_go_hold_up_nobody),
         cmocka_unit_test(a_question_to_nobody_times_out),
