@@ -7,10 +7,12 @@
 #include "common/base/mem.h"
 
 enum {
-    KEPT_BODY_BYTES = 4096,  /* memory for a body that stays with an idle handle */
-    READ_BYTES = 4096,       /* by one read; curl makes up to 100 in a round */
-    BARREN_ROUNDS_MAX = 128, /* far more than chunks and trailers need */
-    CA_CACHE_S = 60,         /* a CA file that was replaced is read again after this long */
+    KEPT_BODY_BYTES = 4096, /* memory for a body that stays with an idle handle */
+    READ_BYTES = 4096,      /* by one read; curl makes up to 100 in a round */
+    ROUNDS_UNSEEN = 8,      /* behind the headers; few answers take more */
+    FRAMING_MAX = 1 << 20,  /* far more than chunks and trailers need */
+    FRAMING_PER_BYTE = 64,  /* of the body, if each byte has a chunk of its own */
+    CA_CACHE_S = 60,        /* a CA file that was replaced is read again after this long */
 };
 
 /* After a stall there may be a connection, but no time left to ask on it. */
@@ -42,22 +44,32 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 
 #define SET(easy, option, value) ENSURE(curl_easy_setopt(easy, option, value) == CURLE_OK)
 
-/* Called once a round. Headers and body are limited; what else comes after the headers (a chunk's
- * extension, trailers) is not by curl, and a fast handler would keep the loop busy until its
- * deadline. With HTTP/2 a round may be about another request of the connection. */
+/* Called once a round. Headers and body are limited; what else comes behind the headers (a chunk's
+ * extension, trailers) is not by curl, which comes back to the loop only when no fast handler has
+ * more to read. So what comes is held against the body that is in it. Curl tells it when it is
+ * verbose, which an answer in few rounds need not pay for. With HTTP/2 frames are limited, and a
+ * round may be about another request of the connection. */
 static int on_progress(void *arg, curl_off_t down_max, curl_off_t down, curl_off_t up_max,
                        curl_off_t up)
 {
     http_exchange_t *exchange = arg;
     (void)down_max, (void)up_max, (void)up;
-    if (exchange->request.http2 || !exchange->response.headers_done || exchange->got != down) {
-        exchange->got = down;
-        exchange->barren_rounds = 0;
-    }
-    if (++exchange->barren_rounds <= BARREN_ROUNDS_MAX)
+    if (exchange->request.http2 || !exchange->response.headers_done)
+        return 0;
+    if (++exchange->body_rounds == ROUNDS_UNSEEN)
+        SET(exchange->easy, CURLOPT_VERBOSE, 1L);
+    if (exchange->seen <= FRAMING_MAX + down * FRAMING_PER_BYTE)
         return 0;
     exchange->response.reading = HTTP_ENDLESS;
     return 1;
+}
+
+static int on_seen(CURL *easy, curl_infotype what, char *data, size_t size, void *arg)
+{
+    http_exchange_t *exchange = arg;
+    (void)easy, (void)data;
+    exchange->seen += what == CURLINFO_DATA_IN ? (int64_t)size : 0;
+    return 0;
 }
 
 static void set_for_ever(http_exchange_t *exchange)
@@ -87,6 +99,8 @@ static void set_for_ever(http_exchange_t *exchange)
     SET(easy, CURLOPT_NOPROGRESS, 0L);
     SET(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     SET(easy, CURLOPT_XFERINFODATA, exchange);
+    SET(easy, CURLOPT_DEBUGFUNCTION, on_seen);
+    SET(easy, CURLOPT_DEBUGDATA, exchange);
     SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
     SET(easy, CURLOPT_PREREQDATA, exchange);
     SET(easy, CURLOPT_OPENSOCKETFUNCTION, common->on_open);
@@ -183,8 +197,9 @@ void http_exchange_begin(http_exchange_t *self, const exchange_request_t *reques
     }
     self->n_tries = 0;
     self->starved = false;
-    self->barren_rounds = 0;
-    self->got = 0;
+    self->body_rounds = 0;
+    self->seen = 0;
+    SET(self->easy, CURLOPT_VERBOSE, 0L);
     self->curl_text[0] = '\0';
     http_response_begin(&self->response, (size_t)request->response_max_bytes);
     set_request(self);

@@ -26,9 +26,9 @@ typedef struct http_exchange_t {
     heap_node_t deadline; /* the owner's */
     int n_tries; /* how often a connection was there to send on: curl sends once more by itself when
                     a kept connection turns out to be closed */
-    int64_t got; /* bytes of the body */
-    int barren_rounds; /* of curl, since the headers or since that rose */
-    bool starved;      /* it wanted a socket when no descriptor was left */
+    int64_t body_rounds; /* of curl, since the headers */
+    int64_t seen;        /* bytes behind the headers, framing included, but for the first rounds */
+    bool starved;        /* it wanted a socket when no descriptor was left */
     http_response_t response;
     struct curl_slist *headers; /* nodes that borrow the request's texts */
     size_t headers_max;

@@ -150,6 +150,23 @@ def endless_chunk(client, argument, head, body):
         client.send(bytes_)
 
 
+def padded_chunks(client, argument, head, body):
+    """A little of a body, in much that is none."""
+    client.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    chunk = b"1;" + b"e" * 5000 + b"\r\nx\r\n"
+    for _ in range(1 << 13):
+        client.send(chunk * 100)
+
+
+def small_chunks(client, argument, head, body):
+    """A byte each, in segments of their own."""
+    client.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(int(argument)):
+        client.send(b"1;e=0\r\nx\r\n")
+    client.send(b"0\r\n\r\n")
+    return True
+
+
 def headers(client, argument, head, body):
     line = "x-filler: " + "f" * 88
     client.answer(200, b"fine", [line] * (int(argument) // 100))

@@ -96,10 +96,9 @@ static void test_ends(void **state)
 
 /* Whether the servers are faster than the reader depends on the machine: then it is the deadline.
  */
-static void test_endless_framing_keeps_nobody(void **state)
+static void framing_ends(bench_t *bench, const char *path)
 {
-    bench_t *bench = *state;
-    exchange_request_t request = http_bench_request(url_of(bench, "endless-chunk"));
+    exchange_request_t request = http_bench_request(url_of(bench, path));
     request.timeout_ms = 1000;
     for (int i = 0; i < 8; i++)
         http_bench_send(&bench->http, &request, NULL);
@@ -113,6 +112,16 @@ static void test_endless_framing_keeps_nobody(void **state)
         assert_int_equal(got->end, EXCHANGE_BROKEN);
         assert_string_equal(got->error, "malformed answer: framing without end");
     }
+}
+
+static void test_endless_framing_keeps_nobody(void **state)
+{
+    framing_ends(*state, "endless-chunk");
+}
+
+static void test_framing_around_a_body_keeps_nobody(void **state)
+{
+    framing_ends(*state, "padded-chunks");
 }
 
 static void test_request_as_sent(void **state)
@@ -191,6 +200,7 @@ static void test_response_bound(void **state)
         {"size/1", 0, 0},
         {"endless", 0, 0},
         {"size/300000", 1 << 20, 300000},
+        {"small-chunks/16384", 16384, 16384},
     };
     bench_t *bench = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -471,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HTTP_TEST(test_ends),
         HTTP_TEST(test_endless_framing_keeps_nobody),
+        HTTP_TEST(test_framing_around_a_body_keeps_nobody),
         HTTP_TEST(test_request_as_sent),
         HTTP_TEST(test_bodies),
         HTTP_TEST(test_headers_kept),
