@@ -14,6 +14,7 @@ from recorder import is_doomed
 GRACE_S = 1.0   # a lane's last arrival so long before a kill may be repeated
 HEARD_S = 0.3   # a deliverer that runs has handed an answer to its writer so long after
 LATE_ANSWER_S = 0.5  # a recorder reads and answers what a dead deliverer had sent
+BUSY = 3        # and so many times as long as the machine was seen to be late then
 SYNC_S = 0.5    # what the driver holds a sync for
 FINAL = ("delivered", "exhausted", "cancelled")
 FILES = re.compile(  # wal and shm: of who reads beside the owner, or a kill left them
@@ -29,24 +30,23 @@ class Arrival:
         self.at, self.handler, self.id, self.object = at, handler, id_, object_
         self.n, self.replay, self.status, self.answered_at = n, replay, None, None
 
-    @property
-    def ok(self):
-        """A 2xx that the deliverer had time to hear."""
-        return self.status == 200 and self.answered_at - self.at < rigs.TIMEOUT_S * 0.7
-
 
 def read_arrivals(path):
-    arrivals, open_ = [], {}
+    """-> arrivals, and [(when, so late)] of a busy machine."""
+    arrivals, open_, late = [], {}, []
     for line in path.read_text().splitlines():
-        kind, at, handler, id_, *rest = line.split()
+        kind, at, handler, *rest = line.split()
+        id_, *rest = rest or [""]
         if kind == "A":
             arrival = Arrival(float(at), handler, id_, rest[0], int(rest[1]), int(rest[2]))
             arrivals.append(arrival)
             open_[handler, id_] = arrival
+        elif kind == "L":
+            late.append((float(at), float(handler)))
         else:
             arrival = open_[handler, id_]
             arrival.status, arrival.answered_at = int(rest[0]), float(at)
-    return arrivals
+    return arrivals, late
 
 
 class Checker:
@@ -55,9 +55,10 @@ class Checker:
         self.events = [e for core in cores for e in core.events]
         self.by_id = {e.id: e for e in self.events if e.id}
         self.records, self.removed = records, removed
-        self.arrivals = read_arrivals(self.rig.arrivals)
+        self.arrivals, self.late_at = read_arrivals(self.rig.arrivals)
         self.stops = [d for d in driver.diary if d.what == "stop"]
-        self.kills = sorted((d.began, d.ended, self.heard_since(d)) for d in driver.diary
+        self.kills = sorted((d.began, d.ended, self.heard_since(d), self.answered_until(d))
+                            for d in driver.diary
                             if d.what == "kill" and d.stage.startswith("deliverer"))
         self.cuts = [(d.began, d.ended) for d in driver.diary if d.what == "link handlers"]
         self.history = collections.defaultdict(list)  # (event id, handler name): delivery.* records
@@ -75,24 +76,38 @@ class Checker:
 
     # ---- times
 
+    def slack(self, at):
+        """What takes no time may have taken so long then: a measure of the recorder's process, which
+        waits for a processor as others do. Nearly nothing on a machine that keeps up."""
+        return BUSY * max((late for due, late in self.late_at if due - 1 <= at <= due + late + 1), default=0)
+
     def heard_since(self, kill):
         """Answers before this time are in a commit that had ended at the kill. A process that was
         stopped has heard nothing meanwhile."""
+        heard_s = HEARD_S + self.slack(kill.committed)
         stops = [d.began for d in self.stops
-                 if d.stage == kill.stage and d.began < kill.committed < d.ended + HEARD_S]
-        return min([kill.committed, *stops]) - HEARD_S
+                 if d.stage == kill.stage and d.began < kill.committed < d.ended + heard_s]
+        return min([kill.committed, *stops]) - heard_s
+
+    def answered_until(self, kill):
+        return kill.ended + LATE_ANSWER_S + self.slack(kill.ended)
+
+    def heard_in_time(self, arrival):
+        """A 2xx that the deliverer had time to hear."""
+        return arrival.status == 200 and arrival.answered_at - arrival.at + \
+            self.slack(arrival.answered_at) < rigs.TIMEOUT_S * 0.7
 
     def kill_that_lost(self, at):
         """The last kill at which what became known at this time may not have been on disk; or None."""
         last = None
         for kill in self.kills:
-            _, ended, since = kill
-            if since <= at <= ended + LATE_ANSWER_S:
+            _, _, since, until = kill
+            if since <= at <= until:
                 last = kill
         return last
 
     def kill_between(self, a, b):
-        return any(ended >= a and began <= b for began, ended, _ in self.kills)
+        return any(ended >= a and began <= b for began, ended, _, _ in self.kills)
 
     def cut_near(self, a, b):
         """A request that waited in a frozen link may be answered when its deadline has passed."""
@@ -220,7 +235,7 @@ class Checker:
             before = first_ok.get((a.handler, a.id))
             if before:
                 yield a, before
-            if a.ok:
+            if self.heard_in_time(a):
                 first_ok[a.handler, a.id] = a
 
     def doubles(self):
@@ -237,8 +252,8 @@ class Checker:
         repeated = collections.Counter(self.kill_that_lost(before.answered_at) for before in lost)
         bounds = {}
         for kill in self.kills:
-            began, ended, since = kill
-            in_flight = sum(a.at <= ended + LATE_ANSWER_S and
+            began, _, since, until = kill
+            in_flight = sum(a.at <= until and
                             (a.answered_at is None or a.answered_at >= began) and
                             a.at > began - rigs.TIMEOUT_S - HEARD_S for a in self.arrivals)
             batch = sum(a.status == 200 and since <= a.answered_at < began for a in self.arrivals)

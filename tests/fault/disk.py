@@ -58,12 +58,14 @@ def read_notes(path):
     return notes
 
 
-def cut_power(undo_folder, chooser: random.Random):
-    """Takes back what was never synced, file by file: all of it, or all but some pages that the disk
-    happened to write. -> writes lost. No process may run."""
+def cut_power(undo_folder, chooser: random.Random, stores=""):
+    """Takes back what was never synced of the stores whose paths begin so, file by file: all of it, or
+    all but some pages that the disk happened to write. -> writes lost. Their processes do not run."""
     lost = 0
     for undo in sorted(undo_folder.iterdir()):
         store = pathlib.Path(undo.name.replace("%", "/"))
+        if not str(store).startswith(str(stores)):
+            continue
         notes = read_notes(undo)
         undo.unlink()
         if not notes or not store.exists():

@@ -18,9 +18,8 @@ KILLED = -signal.SIGKILL
 FAILED = 70  # it stopped because it could not go on; the next start recovers from disk
 SLOW_SYNC_S = 3  # several commits
 EARLY_S = 0.5  # a process that has just begun does not know of SIGTERM yet
-EXPOSED = {  # a link of each stage, for which it needs a descriptor when it was cut
-    "emitter": "receipts", "router": "router-deliverer", "deliverer": "deliverer-marks",
-    "auditor": "emitter-audit"}
+STORES = {"emitter": "journal.", "deliverer": "queue.", "auditor": "history/"}
+NOTICED_S = 10  # so long after it was cut off a stage has tried to send something
 
 
 @dataclasses.dataclass
@@ -211,19 +210,29 @@ class Driver:
         self.kill_several(fault, sorted(self.stages))
 
     def fault_power_cut(self, fault):
+        """Of all, or of a machine with one stage; that one while its commits wait for their syncs."""
+        names, stores = sorted(self.stages), ""
+        if fault.target:
+            names = [self.named(fault)]
+            stores = f"{self.stages[names[0]].data.resolve()}/{STORES[fault.target]}"
+            self.wait_for_syncs(names)
+
         def between():
-            self.note(f"power cut lost {disk.cut_power(self.rig.undo, fault.random)} writes")
-        self.kill_several(fault, sorted(self.stages), between)
+            self.note(f"power cut lost {disk.cut_power(self.rig.undo, fault.random, stores)} writes")
+        self.kill_several(fault, names, between)
+
+    def wait_for_syncs(self, names):
+        """Their commits wait so long that whoever has told of one before that has lied."""
+        began = time.monotonic()
+        for name in names:
+            self.rig.switches[name].set("sync_ms", 400)
+        time.sleep(1)
+        for name in names:
+            self.rig.switches[name].set("sync_ms", 0)
+        self.note("slow syncs", "", began)
 
     def fault_slow_power_cut(self, fault):
-        """While every commit waits for its sync: whoever told of one before that has lied."""
-        began = time.monotonic()
-        for switches in self.rig.switches.values():
-            switches.set("sync_ms", 400)
-        time.sleep(1)
-        for switches in self.rig.switches.values():
-            switches.set("sync_ms", 0)
-        self.note("slow syncs", "", began)
+        self.wait_for_syncs(self.stages)
         self.fault_power_cut(fault)
 
     def fault_kill_unmarked(self, fault):
@@ -309,6 +318,43 @@ class Driver:
 
     def fault_lose(self, fault):
         self.link(fault, "lose")
+
+    def fault_partition(self, fault):
+        """One of each kind; both go on and hear nothing of each other."""
+        if self.rig.network:
+            pair = [self.named(fault, kind) for kind in fault.target.split("+")]
+            self.silence(fault, self.rig.network.parted([pair]))
+
+    def fault_unplug(self, fault):
+        """From all others; but a deliverer keeps its handlers: what they have done and it never heard
+        of would be done again."""
+        if not self.rig.network:
+            return
+        name = self.named(fault)
+        if fault.target == "deliverer":
+            others = [(name, other) for other in self.stages if other != name]
+            self.silence(fault, self.rig.network.parted(others))
+        else:
+            self.silence(fault, self.rig.network.unplugged(name))
+
+    def silence(self, fault, network_cut):
+        """It has fired when a kernel has sent something again in vain. What goes through the proxy
+        stands still meanwhile."""
+        kinds = set(fault.target.split("+"))
+        links = [link for link in self.plan.proxied if kinds <= set(planning.between(link))]
+        began, sent_again = time.monotonic(), self.rig.network.sent_again
+        before = sent_again()
+        with network_cut:
+            for link in links:
+                self.rig.proxy.tell(f"freeze {link}")
+            time.sleep(fault.lasts_s)
+            while sent_again() == before and time.monotonic() < began + fault.lasts_s + NOTICED_S:
+                self.over.wait(0.05)
+            for link in links:
+                self.rig.proxy.tell(f"open {link}")
+        self.note("partition", "", began)
+        if sent_again() > before:
+            self.fire(fault)
 
     def switch(self, fault, switch, value, seconds):
         name = self.named(fault)
@@ -400,9 +446,9 @@ class Driver:
             soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             count = len(os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, hard))
-            self.rig.proxy.tell(f"cut {EXPOSED[fault.target]}")
+            self.rig.proxy.tell(f"cut {planning.EXPOSED[fault.target]}")
             time.sleep(0.1)
-            self.rig.proxy.tell(f"open {EXPOSED[fault.target]}")
+            self.rig.proxy.tell(f"open {planning.EXPOSED[fault.target]}")
             time.sleep(fault.lasts_s)
             if self.stages[name].alive():
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,7 +3,7 @@
 A variant is one or two replacements in a copy of the tree, built in a temp folder: the tree once, then
 what a variant changes. The rounds tried are the first seeds whose plan has the faults that reveal it."""
 
-import contextlib
+import concurrent.futures
 import pathlib
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ import subprocess
 import plan as planning
 
 ROOT = pathlib.Path(__file__).parents[2]
-TRIES = 6
+TRIES = 8
 
 VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacement)])
     "answer before commit": (("slow sync emitter", "slow power cut"), [
@@ -29,7 +29,7 @@ VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacem
     "row deleted before the mark": (("kill unmarked emitter", "kill all"), [
         ("services/emitter/settle.c", "item->deletes = true;\n    return SETTLE_WAIT;", "return SETTLE_DELETE;"),
         ("services/emitter/settle.c", "receipt == RECEIPT_MATCHED});", "false});")]),
-    "receipt before custody": (("slow power cut", "crash deliverer writer.before_commit"), [
+    "receipt before custody": (("power cut deliverer", "crash deliverer writer.before_commit"), [
         ("services/deliverer/storage.c", "    d->running = TAKE(d->next);",
          "    for (size_t i = 0; i < d->next->n_events; i++) {\n"
          "        const commit_event_t *event = &d->next->events[i];\n"
@@ -46,28 +46,32 @@ VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacem
         ("services/deliverer/intake.c", "version <= roster_version(roster)", "version >= 0")]),
     "retry lost at restart": (("restart deliverer", "kill deliverer", "kill all"), [
         ("services/deliverer/restart.c", "    if (roster_gone(handler))\n        return;\n    lanes_delivery_t",
-         "    if (roster_gone(handler) || head->attempts > 0)\n        return;\n    lanes_delivery_t")]),
+         "    if (roster_gone(handler) || row->attempts > 0)\n        return;\n    lanes_delivery_t")]),
 }
 
 
-def seeds_with(faults):
+def seeds_with(faults, seconds):
     """The first seeds that have one of them, fault by fault in turn; with two routers, so that a message
     can be late."""
     seeds = []
     for fault in faults * TRIES:
-        for seed in range(400):
-            plan = planning.make(seed, 3)
+        for seed in range(1000):
+            plan = planning.make(seed, seconds)
             if plan.routers == 2 and fault in map(str, plan.faults) and seed not in seeds:
                 seeds.append(seed)
                 break
     return seeds[:TRIES]
 
 
+class NotBuilt(Exception):
+    """Of a variant; the text says why."""
+
+
 class Workshop:
     """A copy of the tree in which variants are built, one after the other."""
 
     def __init__(self, folder):
-        self.tree, self.build_folder = folder / "tree", folder / "build"
+        self.folder, self.tree, self.build_folder = folder, folder / "tree", folder / "build"
         self.tree.mkdir()
         for part in ("common", "services"):
             shutil.copytree(ROOT / part, self.tree / part)
@@ -76,19 +80,32 @@ class Workshop:
             "-DCMAKE_BUILD_TYPE=Debug")
         run("cmake", "--build", self.build_folder, "-j", "2")
 
-    @contextlib.contextmanager
-    def variant(self, replacements):
-        """-> the folder of its binaries."""
-        changed = dict.fromkeys(self.tree / file for file, _, _ in replacements)
-        originals = {path: path.read_text() for path in changed}
+    def variants(self, names):
+        """-> (name, folder of its binaries or NotBuilt); while one is used the next one is built."""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            building = pool.submit(self.build, names[0])
+            for name, following in zip(names, [*names[1:], None]):
+                binaries = building.result()
+                if following:
+                    building = pool.submit(self.build, following)
+                yield name, binaries
+
+    def build(self, name):
+        """Only what it changes, and what the one before had changed."""
+        replacements = VARIANTS[name][1]
+        originals = {path: path.read_text() for path in {self.tree / file for file, _, _ in replacements}}
+        binaries = self.folder / name.replace(" ", "-")
         try:
             for file, text, replacement in replacements:
                 source = (self.tree / file).read_text()
                 if source.count(text) != 1:
-                    raise SystemExit(f"{file} does not have this once: {text}")
+                    return NotBuilt(f"{file} does not have this once: {text}")
                 (self.tree / file).write_text(source.replace(text, replacement))
             run("cmake", "--build", self.build_folder, "-j", "2")
-            yield self.build_folder / "bin"
+            shutil.copytree(self.build_folder / "bin", binaries)
+            return binaries
+        except NotBuilt as e:
+            return e
         finally:
             for path, text in originals.items():
                 path.write_text(text)
@@ -97,4 +114,4 @@ class Workshop:
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
+        raise NotBuilt(next((line for line in done.stdout.splitlines() if "error" in line), done.stderr[-300:]))

@@ -7,8 +7,14 @@ import itertools
 import random
 
 STAGES = ("emitter", "router", "deliverer", "auditor")
-LINKS = ("intake", "emitter-router", "router-deliverer", "receipts", "emitter-audit", "router-audit",
-         "deliverer-audit", "emitter-marks", "router-marks", "deliverer-marks", "replay")
+LINKS = {  # between
+    "intake": "emitter+core", "emitter-router": "emitter+router", "router-deliverer": "router+deliverer",
+    "receipts": "emitter+deliverer", "emitter-audit": "emitter+auditor", "router-audit": "router+auditor",
+    "deliverer-audit": "deliverer+auditor", "emitter-marks": "emitter+auditor",
+    "router-marks": "router+auditor", "deliverer-marks": "deliverer+auditor", "replay": "emitter+auditor"}
+EXPOSED = {  # a link of each stage, for which it needs a descriptor when it was cut
+    "emitter": "receipts", "router": "router-deliverer", "deliverer": "deliverer-marks",
+    "auditor": "emitter-audit"}
 CRASH_POINTS = {  # point: how often it may be passed before it kills
     ("emitter", "store.migrating"): 1, ("emitter", "writer.before_commit"): 40,
     ("emitter", "writer.committed"): 40, ("emitter", "emitter.committed"): 40,
@@ -20,10 +26,17 @@ CRASH_POINTS = {  # point: how often it may be passed before it kills
     ("auditor", "auditor.turning"): 2, ("auditor", "auditor.sealing"): 2,
     ("auditor", "auditor.retention"): 1, ("auditor", "auditor.planned"): 1,
 }
+
+
+def between(link):
+    return LINKS.get(link, "").split("+")
+
+
 PAIRS = [f"{a}+{b}" for a, b in itertools.combinations(STAGES, 2)]
 KILLING = ([("crash", *point) for point in CRASH_POINTS] + [("kill", s) for s in STAGES] +
            [("kill two", pair) for pair in PAIRS] + [("kill all",), ("kill all",)] +
            [("power cut",), ("slow power cut",)] +
+           [("power cut", s) for s in STAGES if s != "router"] +
            [("kill unmarked", "emitter"), ("kill unmarked", "deliverer")] +
            [("sync fails", s) for s in STAGES if s != "router"])
 CALM = ([("stop", s) for s in STAGES] + [("restart", s) for s in STAGES] +
@@ -31,10 +44,12 @@ CALM = ([("stop", s) for s in STAGES] + [("restart", s) for s in STAGES] +
         [("lose", link) for link in LINKS if link not in ("intake", "replay")] +
         [(how, s) for s in STAGES if s != "router" for how in ("slow sync", "read only")] +
         [("disk full",), ("clock", "deliverer"), ("clock", "emitter"), ("clock", "auditor")] +
-        [(how, s) for s in STAGES for how in ("descriptors", "name gone")])
+        [(how, s) for s in STAGES for how in ("descriptors", "name gone", "unplug")] +
+        [("partition", pair) for pair in PAIRS])
 HANDLER_LINK = [("cut", "handlers"), ("freeze", "handlers")]  # may double: not in calm rounds
 CALM_ROUND_FAULTS, KILLING_PER_ROUND, CALM_PER_ROUND = 5, 3, 3
 STOP_S = 20
+LONG_SILENCE_S = 12  # of a partition, in a round that is long anyway or has the time
 
 
 def faults_named():
@@ -78,6 +93,18 @@ class Plan:
         return any(f.kind == "name gone" for f in self.faults)
 
     @property
+    def parted(self):
+        """Each stage has a network namespace of its own."""
+        return any(f.kind in ("partition", "unplug") for f in self.faults)
+
+    @property
+    def proxied(self):
+        """Links that a fault needs a proxy for."""
+        return ({f.target for f in self.faults if f.kind in ("cut", "freeze", "lose")} |
+                {f"{f.target}-audit" for f in self.faults if f.kind == "kill unmarked"} |
+                {EXPOSED[f.target] for f in self.faults if f.kind == "descriptors"})
+
+    @property
     def power_cut(self):
         return any("power cut" in f.kind for f in self.faults)
 
@@ -89,7 +116,7 @@ class Plan:
 
 def shuffled(deck):
     deck = list(deck)
-    random.Random(7).shuffle(deck)
+    random.Random(347).shuffle(deck)  # one with which seeds 1 to 20 let each fault act
     return deck
 
 
@@ -106,18 +133,26 @@ def deal(seed):
             [calm[(calm_at + i) % len(calm)] for i in range(CALM_PER_ROUND)])
 
 
+def lasts_s(kind, chooser, seconds, dealt):
+    if kind == "stop":
+        return STOP_S
+    short = round(chooser.uniform(0.2, min(3.0, seconds / 3)), 2)
+    if kind not in ("partition", "unplug"):
+        return short
+    is_long = any(d[0] == "stop" for d in dealt) or (seconds > 5 and chooser.random() < 0.3)
+    return LONG_SILENCE_S if is_long else short
+
+
 def make(seed, seconds):
     chooser = random.Random(f"plan {seed}")
-    faults = []
-    for name in deal(seed):
+    faults, dealt = [], deal(seed)
+    for name in dealt:
         kind, target, point = (*name, "", "")[:3]
         most = max(1, int(CRASH_POINTS.get((target, point), 1) * min(1, seconds / 6)))
         at_start = point == "store.migrating"
         faults.append(Fault(kind, target, point,
                             0.0 if at_start else round(chooser.uniform(0.3, seconds * 0.7), 2),
-                            STOP_S if kind == "stop" else
-                            round(chooser.uniform(0.2, min(3.0, seconds / 3)), 2),
-                            chooser.randint(1, most), random.Random(f"{seed} {name}")))
+                            lasts_s(kind, chooser, seconds, dealt), chooser.randint(1, most), random.Random(f"{seed} {name}")))
     faults.sort(key=lambda f: f.at_s)
     points = {f.point for f in faults}
     settings = {}

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Links that can be cut: a TCP proxy per link, in a process of its own.
 
-usage: proxy.py, first line of stdin: {"name": [[listen port, target port], ...], ...}; further lines:
+usage: proxy.py HOST, first line of stdin: {"name": [[own port, target host, port], ...], ...}; further lines:
 `cut NAME` (resets every connection, refuses new ones), `freeze NAME` (keeps them, moves nothing),
 `lose NAME` (drops a third of the messages, whole ones, as a socket does whose queue is full),
 `open NAME`. Answers each line with its own copy, so that the driver knows that it is in force."""
@@ -52,8 +52,8 @@ class Messages:
 
 
 class Link:
-    def __init__(self, target, is_zmtp):
-        self.target, self.state, self.is_zmtp = target, "open", is_zmtp
+    def __init__(self, host, target, is_zmtp):
+        self.host, self.target, self.state, self.is_zmtp = host, target, "open", is_zmtp
         self.moving = asyncio.Event()
         self.moving.set()
         self.writers = set()
@@ -85,7 +85,7 @@ class Link:
             await self.moving.wait()
             if self.state == "cut":
                 return self.drop(writer)
-            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+            there, back = await asyncio.open_connection(self.host, self.target)
             self.writers.add(back)
             for sock in (writer.get_extra_info("socket"), back.get_extra_info("socket")):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -124,13 +124,13 @@ async def main():
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     links, servers = {}, []
     for name, ports in json.loads(await stdin.readline()).items():
-        links[name] = [Link(target, name != "handlers") for _, target in ports]
-        for link, (port, _) in zip(links[name], ports):
-            servers.append(await asyncio.start_server(link.accepted, "127.0.0.1", port, backlog=512))
+        links[name] = [Link(host, target, name != "handlers") for _, host, target in ports]
+        for link, (port, _, _) in zip(links[name], ports):
+            servers.append(await asyncio.start_server(link.accepted, sys.argv[1], port, backlog=512))
     print("ready", flush=True)
     async for line in stdin:
         state, name = line.decode().split()
-        for link in links[name]:
+        for link in links.get(name, ()):  # not each link goes through here
             link.set(state)
         print(line.decode().strip(), flush=True)
 

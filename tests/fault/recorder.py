@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Recording handlers: HTTP servers that write down what arrives, in order, in a process of their own.
 
-usage: recorder.py LOG SEED, first line of stdin: [{"name", "port", "manner"}, ...]; further lines:
+usage: recorder.py LOG SEED HOST, first line of stdin: [{"name", "port", "manner"}, ...]; further lines:
 `heal` (all answer 200 at once from now on), `quit`. Answers each line with its own copy.
 
 Lines of the log: `A time handler id object counter replay` when a request is read in full,
-`R time handler id status` when its answer has been written. Times are CLOCK_MONOTONIC seconds.
+`R time handler id status` when its answer has been written, `L time late` when something that was to
+happen then did so late, by so many seconds: the machine is busy. Times are CLOCK_MONOTONIC seconds.
 
 Manners: fast; slow (20-80 ms); flaky (30% are 500, 503, or a closed connection); hanging (10% are
 never answered); refusing (nobody listens until healed); gone (410 from the 20th request until
@@ -17,6 +18,9 @@ import random
 import sys
 import time
 import zlib
+
+
+LATE_S = 0.02  # what is less is not worth a line
 
 
 def is_doomed(event_id):
@@ -33,7 +37,7 @@ class Handler:
 
     async def listen(self):
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: Connection(self), "127.0.0.1", self.port,
+        self.server = await loop.create_server(lambda: Connection(self), sys.argv[3], self.port,
                                                backlog=512)
 
     async def heal(self):
@@ -107,6 +111,15 @@ class Connection(asyncio.Protocol):
         self.handler.log.write(f"R {time.monotonic():.6f} {self.handler.name} {event_id} {status}\n")
 
 
+async def write_lateness(log):
+    while True:
+        due = time.monotonic() + LATE_S
+        await asyncio.sleep(LATE_S)
+        late = time.monotonic() - due
+        if late > LATE_S:
+            log.write(f"L {due:.6f} {late:.6f}\n")
+
+
 async def main():
     loop = asyncio.get_running_loop()
     stdin = asyncio.StreamReader()
@@ -117,6 +130,7 @@ async def main():
         for handler in handlers:
             if handler.manner != "refusing":
                 await handler.listen()
+        lateness = asyncio.create_task(write_lateness(log))
         print("ready", flush=True)
         async for line in stdin:
             if line == b"heal\n":
@@ -125,6 +139,7 @@ async def main():
             log.flush()
             print(line.decode().strip(), flush=True)
             if line == b"quit\n":
+                lateness.cancel()
                 return
 
 

@@ -8,16 +8,16 @@ import pathlib
 import re
 import time
 
-SETTLE_S = 10           # connections of the last questions and faults end by themselves
+SETTLE_S = 30           # connections of the last questions and faults end by themselves
 MORE = 2
 SEGMENTS_MORE = 2 * 4 * 3 + 4  # two readers keep four segments open, of three files; the live one
 MEMORY_MORE_KIB = 32 * 1024
 
 
-def connected_to(ports):
-    """Inodes of sockets whose other end, or own, has one of the ports."""
+def connected_to(pid, ports):
+    """Inodes of sockets in its network namespace whose other end has one of the ports."""
     inodes = set()
-    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if int(fields[2].split(":")[1], 16) in ports:
             inodes.add(fields[9])
@@ -26,7 +26,7 @@ def connected_to(ports):
 
 def descriptors(pid, handler_ports):
     """-> Counter by kind: sockets (but for those to handlers, which are kept for reuse), files, ..."""
-    to_handlers, kinds = connected_to(handler_ports), collections.Counter()
+    to_handlers, kinds = connected_to(pid, handler_ports), collections.Counter()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         target = ""
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile

@@ -12,6 +12,7 @@ import threading
 import time
 
 import disk
+import network as networks
 import plan as planning
 import zmq
 
@@ -29,6 +30,10 @@ HANDLERS = (  # name, manner, events, flags
     ("doomed", "doomed", ("dids.block",), ()),
     ("late", "fast", ("accounting.charges.*",), ()),  # added while events for it flow
 )
+LISTENS = {"emitter": ("push", "intake", "replay", "audit", "control"),
+           "router": ("intake", "audit", "control"),
+           "deliverer": ("intake", "receipts", "audit", "control"),
+           "auditor": ("marks", "stream", "questions", "control")}
 LATE_AT = 0.4  # of a round's time
 TIMEOUT_S = 1.0
 CONCURRENCY = 48  # requests in flight of a deliverer
@@ -107,14 +112,19 @@ class Historian(threading.Thread):
 
 
 class Rig:
-    def __init__(self, folder, plan, shim):
+    def __init__(self, folder, plan, shim, parted):
+        """parted: each stage has a network namespace of its own."""
         self.folder, self.plan = folder, plan
         self.guard, self.ports = provisor.free_block()
         provisor.free_ports = lambda count: [self.ports.pop() for _ in range(count)]
         self.pipeline = provisor.Pipeline(folder, routers=plan.routers, deliverers=plan.deliverers, env={
             "PROVISOR_DISK_MIN_FREE": "4MiB", "PROVISOR_DELIVERER_BREAKER_PROBE": "300ms",
             "PROVISOR_DELIVERER_PRIORITY_WAIT": "200ms", **plan.settings})
-        self.small_disk = None
+        self.network, self.host = None, "127.0.0.1"
+        self.small_disk = self.recorder = self.proxy = None
+        if parted:
+            self.network, self.host = networks.Network(self.pipeline.stages), networks.HUB
+            self.give_addresses()
         if plan.small_disk:
             self.small_disk = disk.SmallDisk(self.pipeline.data)
         self.undo = folder / "undo"
@@ -129,8 +139,22 @@ class Rig:
                              ":verify_asan_link_order=0")
             if plan.power_cut:
                 stage.env["PROVISOR_FAULT_UNDO"] = str(self.undo)
-        self.recorder = self.proxy = None
         self.handler_ids = {}
+
+    def give_addresses(self):
+        """Each stage listens at its own, where the others look for it."""
+        at = {}
+        self.pipeline.env["PROVISOR_PROVISOR_TRUSTED_NETWORK"] = "1"
+        for name, stage in self.pipeline.stages.items():
+            stage.wrapper = self.network.wrapper(name)
+            for key in LISTENS[stage.kind]:
+                at[stage.endpoint(key).rpartition(":")[2]] = self.network.addresses[name]
+        for env in (self.pipeline.env, *(stage.env for stage in self.pipeline.stages.values())):
+            for key, value in env.items():
+                env[key] = re.sub(r"(?<=tcp://)127\.0\.0\.1(?=:(\d+))", lambda match: at[match[1]], value)
+
+    def name_of(self, address):
+        return address.replace(".", "-") + ".test" if self.plan.names else address
 
     def start(self):
         self.start_proxy()
@@ -140,45 +164,41 @@ class Rig:
         self.historian.start()
 
     def start_proxy(self):
-        """Each connecting end of a link is sent through the proxy."""
+        """Each connecting end of a link is sent through the proxy; between network namespaces only
+        where a fault needs it."""
         e, ports = self.pipeline.env, {}
-        host = "127.0.0.1"
 
-        def through(link, key, envs):
+        def through(link, endpoints, name_of=self.name_of):
             def replace(match):
-                port = provisor.free_ports(1)[0]
-                ports.setdefault(link, []).append((port, int(match[1])))
-                return f"tcp://{host}:{port}"
-            for env in envs:
-                env[key] = re.sub(r"tcp://127\.0\.0\.1:(\d+)", replace, e[key])
+                address, port = match[1], int(match[2])
+                if not self.network or link in self.plan.proxied:
+                    ports.setdefault(link, []).append((provisor.free_ports(1)[0], address, port))
+                    address, port = self.host, ports[link][-1][0]
+                return f"tcp://{name_of(address)}:{port}"
+            return re.sub(r"tcp://([\d.]+):(\d+)", replace, endpoints)
 
-        self.intake = {"intake": e["PROVISOR_EMITTER_INTAKE"]}
-        e["INTAKE"] = e["PROVISOR_EMITTER_INTAKE"]
-        through("intake", "INTAKE", [self.intake])
-        del e["INTAKE"]
-        host = "stage.test" if self.plan.names else host
-        through("emitter-router", "PROVISOR_EMITTER_ROUTERS", [e])
-        through("receipts", "PROVISOR_EMITTER_RECEIPTS", [e])
-        through("router-deliverer", "PROVISOR_ROUTER_DELIVERERS", [e])
-        for kind in ("EMITTER", "ROUTER", "DELIVERER"):
-            through(f"{kind.lower()}-audit", f"PROVISOR_AUDITOR_{kind}S", [e])
-            through(f"{kind.lower()}-marks", f"PROVISOR_{kind}_MARKS", [e])
-        through("replay", "PROVISOR_AUDITOR_REPLAY", [e])
-        self.intake = self.intake["INTAKE"]
+        self.intake = through("intake", e["PROVISOR_EMITTER_INTAKE"], name_of=str)
+        keys = {"emitter-router": "EMITTER_ROUTERS", "receipts": "EMITTER_RECEIPTS",
+                "router-deliverer": "ROUTER_DELIVERERS", "replay": "AUDITOR_REPLAY"}
+        for kind in ("emitter", "router", "deliverer"):
+            keys[f"{kind}-audit"] = f"AUDITOR_{kind.upper()}S"
+            keys[f"{kind}-marks"] = f"{kind.upper()}_MARKS"
+        for link, key in keys.items():
+            e[f"PROVISOR_{key}"] = through(link, e[f"PROVISOR_{key}"])
         self.handler_ports = {h[0]: provisor.free_ports(2) for h in HANDLERS}
-        ports["handlers"] = [(front, back) for front, back in self.handler_ports.values()]
-        self.proxy = Helper(ports, HERE / "proxy.py")
+        ports["handlers"] = [(front, self.host, back) for front, back in self.handler_ports.values()]
+        self.proxy = Helper(ports, HERE / "proxy.py", self.host)
 
     def start_recorder(self):
         self.arrivals = self.folder / "arrivals"
         self.recorder = Helper([{"name": name, "manner": manner, "port": self.handler_ports[name][1]}
                                 for name, manner, _, _ in HANDLERS],
-                               HERE / "recorder.py", self.arrivals, self.plan.seed)
+                               HERE / "recorder.py", self.arrivals, self.plan.seed, self.host)
 
     def add_handlers(self, late=False):
         """They are reached through the proxy where the plan cuts the link "handlers"."""
         cut = any(f.target == "handlers" for f in self.plan.faults)
-        host = "handler.test" if self.plan.names else "127.0.0.1"
+        host = self.name_of(self.host)
         for name, _, patterns, flags in HANDLERS:
             if late != (name == "late"):
                 continue
@@ -236,4 +256,6 @@ class Rig:
                 stage.log.close()
         if self.small_disk:
             self.small_disk.close()
+        if self.network:
+            self.network.close()
         self.guard.close()

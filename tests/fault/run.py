@@ -4,7 +4,8 @@
 usage: run.py [--seed N] [--rounds K] [--seconds S] [--minutes M] [--jobs J] [--bin DIR] [--keep]
               [--all-faults]
        run.py --mutate [NAME...]    builds sabotaged variants; each must turn a round red
-Round i has seed N + i: --seed N --rounds 1 does a round again. Exit code 1: a round failed."""
+Round i has seed N + i: --seed N --rounds 1 does a round again. Exit code 1: a round failed, or a
+variant passed."""
 
 import argparse
 import collections
@@ -26,7 +27,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=6, help="of traffic per round")
-    parser.add_argument("--jobs", type=int, default=1, help="rounds at a time; they mostly wait")
+    parser.add_argument("--jobs", type=int, default=2, help="rounds at a time; they mostly wait")
     parser.add_argument("--bin", help="folder of the binaries (default: PROVISOR_BIN)")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a failed round")
     parser.add_argument("--all-faults", action="store_true",
@@ -56,12 +57,12 @@ class Result:
 
 
 class Round:
-    def __init__(self, plan, folder, shim):
+    def __init__(self, plan, folder, shim, parted):
         import cores
         import driver
         import rig
         self.plan = plan
-        self.rig = rig.Rig(folder, plan, shim)
+        self.rig = rig.Rig(folder, plan, shim, parted)
         self.driver = driver.Driver(self.rig)
         self.make_core = cores.Core
 
@@ -79,6 +80,8 @@ class Round:
         driver.start_all()
         holders = resources.Resources(rig)
         failures = self.wait_ready()
+        if failures:
+            return Result([*failures, *driver.failures], [])
         before = holders.now()
         self.start_cores()
         driver.run_faults()
@@ -116,7 +119,7 @@ class Round:
         for core in self.cores:
             core.start()
 
-    def wait_ready(self, timeout_s=30):
+    def wait_ready(self, timeout_s=60):
         deadline = time.monotonic() + timeout_s
         while not_ready := [name for name, stage in self.rig.pipeline.stages.items()
                             if not stage.ready()]:
@@ -165,12 +168,16 @@ class Round:
             last = self.rig.historian.next
 
 
-def run_round(plan, shim, keep=False):
-    """-> Result, and the seconds it took."""
+def run_round(plan, shim, keep, can_part):
+    """In a process of its own. -> Result, and the seconds it took."""
+    import network
     began, folder = time.monotonic(), pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-"))
     result = Result(["the harness was interrupted"], [])
     try:
-        result = Round(plan, folder, shim).run()
+        parted = plan.parted and can_part
+        if parted:
+            network.enter()
+        result = Round(plan, folder, shim, parted).run()
     except Exception as e:
         result = Result([f"the harness: {e!r}"], [])
     finally:
@@ -182,28 +189,32 @@ def run_round(plan, shim, keep=False):
 
 
 def mutate(args):
-    """-> names of the variants that no round caught."""
+    """Prints a table of the variants. -> whether each was caught."""
     import disk
     import mutate as variants
-    missed, folder = [], pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-variants-"))
+    names = args.mutate or list(variants.VARIANTS)
+    folder, table = pathlib.Path(tempfile.mkdtemp(prefix="provisor-fault-variants-")), []
     try:
         shim, workshop = disk.build_shim(folder), variants.Workshop(folder)
-        for name in args.mutate or variants.VARIANTS:
-            faults, replacements = variants.VARIANTS[name]
-            seeds = variants.seeds_with(faults)
-            with workshop.variant(replacements) as binaries:
+        for name, binaries in workshop.variants(names):
+            seeds = variants.seeds_with(variants.VARIANTS[name][0], args.seconds)
+            if isinstance(binaries, variants.NotBuilt):
+                seed, complaint = "-", f"NOT BUILT: {binaries}"
+            else:
                 os.environ["PROVISOR_BIN"] = str(binaries)  # the rounds' processes read it
-                caught = first_red(args, seeds, shim)
-            print(f"{name}: " + (f"red with seed {caught[0]}: {caught[1]}" if caught else
-                                 f"NOT CAUGHT by seeds {seeds}"), flush=True)
-            missed += [] if caught else [name]
+                seed, complaint = first_red(args, seeds, shim) or ("-", f"NOT CAUGHT by seeds {seeds}")
+            table.append((name, seed, complaint))
+            print(f"{name}: {f'red with seed {seed}: ' if seed != '-' else ''}{complaint}", flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return missed
+    print(f"\n{'variant':34} {'seed':>4}  first complaint")
+    for name, seed, complaint in table:
+        print(f"{name:34} {seed:>4}  {complaint[:140]}")
+    return all(seed != "-" for _, seed, _ in table)
 
 
 def first_red(args, seeds, shim):
-    """-> (seed, violation)"""
+    """-> (seed, violation); None if no round was red."""
     for plan, result, _ in rounds_of(args, seeds, shim):
         if result.violations:
             return plan.seed, result.violations[0].splitlines()[0]
@@ -212,15 +223,16 @@ def first_red(args, seeds, shim):
 
 def rounds_of(args, seeds, shim):
     """Runs them, some at a time, in processes of their own. -> (plan, Result, seconds), as they end."""
+    import network
     import plan as planning
-    began, seeds = time.monotonic(), iter(seeds)
+    began, seeds, can_part = time.monotonic(), iter(seeds), not network.why_not()
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         running = {}
         while True:
             for seed in itertools.islice(seeds, args.jobs - len(running)):
                 if not args.minutes or time.monotonic() - began < args.minutes * 60:
                     plan = planning.make(seed, args.seconds)
-                    running[pool.submit(run_round, plan, shim, args.keep)] = plan
+                    running[pool.submit(run_round, plan, shim, args.keep, can_part)] = plan
             if not running:
                 return
             for future in concurrent.futures.wait(running, return_when="FIRST_COMPLETED").done:
@@ -230,12 +242,16 @@ def rounds_of(args, seeds, shim):
 def summary(args, results, seconds):
     """Prints it. -> the exit code."""
     import disk
+    import network
     import plan as planning
     fired = collections.Counter(name for result in results.values() for name in result.fired)
     never = [name for name in planning.faults_named() if not fired[name]]
     if "disk full" in never and not disk.can_mount():
         never.remove("disk full")
         print("left out: disk full, which needs a mount")
+    if why := network.why_not():
+        never = [name for name in never if name.split()[0] not in ("partition", "unplug")]
+        print(f"left out: partition and unplug, which need network namespaces: {why}")
     failed = sorted(seed for seed, result in results.items() if result.violations)
     kills = [kill for result in results.values() for kill in result.kills.values()]
     held = sum(result.held for result in results.values())
@@ -260,7 +276,7 @@ def summary(args, results, seconds):
 def main():
     args = arguments()
     if args.mutate is not None:
-        sys.exit(1 if mutate(args) else 0)
+        sys.exit(0 if mutate(args) else 1)
     if args.bin:
         os.environ["PROVISOR_BIN"] = args.bin
     import disk

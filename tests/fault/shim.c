@@ -2,7 +2,7 @@
  * (LD_PRELOAD).
  *
  * PROVISOR_FAULT_CONTROL names a file of int64 switches (below) that the driver changes while the
- * process runs, and of counts that the driver reads. Names that end in ".test" are this machine.
+ * process runs, and of counts that the driver reads. The name 10-77-1-2.test is the address 10.77.1.2.
  * With PROVISOR_FAULT_UNDO (a folder) each write to a store is noted there, what was
  * there before and what was written, and forgotten when the file is synced: after a kill the driver
  * can take back what a power cut would have lost.
@@ -346,7 +346,14 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         COUNT(UNRESOLVED);
         return EAI_AGAIN;
     }
-    return REAL(getaddrinfo)(is_ours ? "127.0.0.1" : name, service, hints, ret_list);
+    if (!is_ours)
+        return REAL(getaddrinfo)(name, service, hints, ret_list);
+    char address[NAME_MAX + 1];
+    snprintf(address, sizeof address, "%.*s", (int)size - 5, name);
+    for (char *c = address; *c; c++)
+        if (*c == '-')
+            *c = '.';
+    return REAL(getaddrinfo)(address, service, hints, ret_list);
 }
 
 /* ---- the wall clock, stepped */

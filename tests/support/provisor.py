@@ -79,13 +79,14 @@ class Stage:
     def __init__(self, pipeline, kind, name, env, data):
         self.pipeline, self.kind, self.name, self.env, self.data = pipeline, kind, name, env, data
         self.process = None
+        self.wrapper = []  # of a command that is replaced by the stage
         self.log_path = pipeline.dir / f"{name}.log"
 
     def start(self, extra_env=None):
         env = {**os.environ, **self.pipeline.env, **self.env, **(extra_env or {})}
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            [BIN / f"provisor-{self.kind}", "--data", str(self.data)],
+            [*self.wrapper, BIN / f"provisor-{self.kind}", "--data", str(self.data)],
             env=env, stderr=self.log, stdout=self.log, stdin=subprocess.DEVNULL)
         return self
 
