@@ -1,6 +1,7 @@
 #include "services/deliverer/backlog.h"
 #include "common/base/cleanup.h"
 #include "common/base/mem.h"
+#include "common/wire/codec.h"
 
 struct backlog_t {
     db_t *db;
@@ -68,7 +69,9 @@ result_t backlog_table_version(backlog_t *backlog, int64_t *ret_version)
 
 result_t backlog_outbox_first(backlog_t *backlog, int64_t *ret_seq)
 {
-    return one_int(db_stmt(backlog->db, "SELECT COALESCE(MIN(seq), 0) FROM outbox"), ret_seq);
+    *ret_seq = 0;
+    return end_rows(one_int(
+        db_stmt(backlog->db, "SELECT seq - n + 1 FROM outbox ORDER BY seq LIMIT 1"), ret_seq));
 }
 
 result_t backlog_outbox_newest(backlog_t *backlog, int64_t *ret_seq)
@@ -210,15 +213,33 @@ result_t backlog_event(backlog_t *backlog, int64_t seq, backlog_on_event *on_eve
     return r;
 }
 
+/* The records of a row from from_seq on. False: on_record wants no more, or it holds none. */
+static bool give_records(slice_t records, int64_t seq, int64_t from_seq,
+                         backlog_on_record *on_record, void *owner, result_t *ret_result)
+{
+    codec_reader_t reader;
+    codec_reader_init(&reader, records);
+    record_t record;
+    for (; reader.at < records.size; seq++) {
+        if (codec_next(&reader, &record_table, &record) != RESULT_OK) {
+            *ret_result = RESULT_CORRUPT;
+            return false;
+        }
+        if (seq >= from_seq && !on_record(owner, seq, &record))
+            return false;
+    }
+    return true;
+}
+
 result_t backlog_outbox(backlog_t *backlog, int64_t from_seq, backlog_on_record *on_record,
                         void *owner)
 {
     result_t r;
     db_stmt_t *stmt =
-        db_stmt(backlog->db, "SELECT seq, record FROM outbox WHERE seq >= $1 ORDER BY seq");
+        db_stmt(backlog->db, "SELECT seq - n + 1, record FROM outbox WHERE seq >= $1 ORDER BY seq");
     db_bind_int(stmt, 1, from_seq);
     while ((r = db_step(stmt)) == RESULT_OK)
-        if (!on_record(owner, db_int(stmt, 0), db_slice(stmt, 1)))
+        if (!give_records(db_slice(stmt, 1), db_int(stmt, 0), from_seq, on_record, owner, &r))
             break;
     db_reset(stmt);
     return end_rows(r);

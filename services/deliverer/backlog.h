@@ -56,7 +56,7 @@ typedef void(backlog_on_event)(void *owner, const event_t *event);
 result_t backlog_event(backlog_t *backlog, int64_t seq, backlog_on_event *on_event,
                        void *owner) MUST_CHECK;
 /* Calls on_record for the records from from_seq on, in order, until it says false. */
-typedef bool(backlog_on_record)(void *owner, int64_t seq, slice_t record);
+typedef bool(backlog_on_record)(void *owner, int64_t seq, const record_t *record);
 result_t backlog_outbox(backlog_t *backlog, int64_t from_seq, backlog_on_record *on_record,
                         void *owner) MUST_CHECK;
 

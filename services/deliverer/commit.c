@@ -4,6 +4,9 @@
 #include "common/base/mem.h"
 #include "common/wire/codec.h"
 
+/* Of one row of the outbox: what is read again when the auditor takes only a part of it. */
+enum { ROW_RECORDS = 256, ROW_BYTES = 256 * 1024 };
+
 /* Room for one more at the end of an array of the batch. */
 #define ADD(commit, array, n, capacity)                                                            \
     ({                                                                                             \
@@ -176,21 +179,34 @@ static result_t apply_event(const commit_t *commit, const commit_event_t *event,
     return r;
 }
 
-static result_t apply_outcome(const commit_t *commit, const commit_outcome_t *outcome, db_t *db)
+static result_t apply_outcome(const commit_outcome_t *outcome, db_t *db)
 {
-    result_t r = queue_put_outbox(db, outcome->outbox_seq, commit_record(commit, outcome));
-    if (r == RESULT_OK && outcome->change == COMMIT_FINISH)
-        r = queue_finish(db, outcome->delivery.seq, outcome->delivery.handler_id);
-    if (r == RESULT_OK && outcome->change == COMMIT_RETRY)
-        r = queue_retry(db, &outcome->delivery);
-    return r;
+    if (outcome->change == COMMIT_FINISH)
+        return queue_finish(db, outcome->delivery.seq, outcome->delivery.handler_id);
+    return outcome->change == COMMIT_RETRY ? queue_retry(db, &outcome->delivery) : RESULT_OK;
+}
+
+/* The records of the outcomes from i on that go into one row; *i becomes the first of the next. */
+static result_t apply_records(const commit_t *commit, db_t *db, size_t *i)
+{
+    const commit_outcome_t *first = &commit->outcomes[*i], *last = first;
+    size_t bytes = first->record_size, n = 1;
+    while (*i + n < commit->n_outcomes && n < ROW_RECORDS && bytes < ROW_BYTES) {
+        last = first + n++;
+        bytes += last->record_size;
+    }
+    *i += n;
+    return queue_put_outbox(db, last->outbox_seq, (int64_t)n,
+                            (slice_t){commit->records.data + first->record, bytes});
 }
 
 static result_t apply_outcomes(const commit_t *commit, db_t *db)
 {
     result_t r = RESULT_OK;
     for (size_t i = 0; i < commit->n_outcomes && r == RESULT_OK; i++)
-        r = apply_outcome(commit, &commit->outcomes[i], db);
+        r = apply_outcome(&commit->outcomes[i], db);
+    for (size_t i = 0; i < commit->n_outcomes && r == RESULT_OK;)
+        r = apply_records(commit, db, &i);
     if (commit->n_outcomes && r == RESULT_OK)
         r = queue_set_outbox_last(db, commit->outcomes[commit->n_outcomes - 1].outbox_seq);
     return r;

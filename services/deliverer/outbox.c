@@ -65,23 +65,25 @@ static void remember(outbox_t *outbox, int64_t number, int64_t seq)
     outbox->told[outbox->first + outbox->n++] = (told_t){number, seq};
 }
 
-static void tell(outbox_t *outbox, int64_t seq, slice_t encoded)
+static void tell(outbox_t *outbox, int64_t seq, const record_t *record)
 {
-    record_t record;
-    ENSURE(codec_decode(encoded, &record_table, &record) == RESULT_OK);
-    record.origin = seq;
+    record_t told = *record;
+    told.origin = seq;
     int64_t upto = seq == outbox->newest_seq ? outbox->unused_seq : seq;
-    remember(outbox, audit_add(outbox->audit, &record), upto);
+    remember(outbox, audit_add(outbox->audit, &told), upto);
     outbox->next_told = upto + 1;
 }
 
-void outbox_committed(outbox_t *outbox, int64_t seq, slice_t record)
+void outbox_committed(outbox_t *outbox, int64_t seq, slice_t encoded)
 {
-    if (outbox->audit && seq == outbox->next_told && audit_room(outbox->audit))
-        tell(outbox, seq, record);
+    record_t record;
+    if (!outbox->audit || seq != outbox->next_told || !audit_room(outbox->audit))
+        return;
+    ENSURE(codec_decode(encoded, &record_table, &record) == RESULT_OK);
+    tell(outbox, seq, &record);
 }
 
-static bool tell_row(void *self, int64_t seq, slice_t record)
+static bool tell_stored(void *self, int64_t seq, const record_t *record)
 {
     outbox_t *outbox = self;
     if (!audit_room(outbox->audit))
@@ -94,7 +96,7 @@ result_t outbox_pump(outbox_t *outbox)
 {
     if (!outbox->audit || outbox->next_told > outbox->last_seq)
         return RESULT_OK;
-    return backlog_outbox(outbox->backlog, outbox->next_told, tell_row, outbox);
+    return backlog_outbox(outbox->backlog, outbox->next_told, tell_stored, outbox);
 }
 
 int64_t outbox_marked(outbox_t *outbox, int64_t number)

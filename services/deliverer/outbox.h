@@ -17,8 +17,8 @@ void outbox_destroy(outbox_t **outbox);
 void outbox_set_audit(outbox_t *outbox, audit_publisher_t *audit);
 /* The number of the next record. */
 int64_t outbox_next_seq(outbox_t *outbox);
-/* Its row is committed; in order of seq. */
-void outbox_committed(outbox_t *outbox, int64_t seq, slice_t record);
+/* It is committed; in order of seq. */
+void outbox_committed(outbox_t *outbox, int64_t seq, slice_t encoded);
 /* Tells what waits in the store as far as there is room. RESULT_IO: the store cannot be read. */
 result_t outbox_pump(outbox_t *outbox) MUST_CHECK;
 /* The mark rose. Returns the seq up to which rows may go, 0: nothing new. */

@@ -48,6 +48,9 @@ static const char *const migrations[] = {
     " object BIGINT NOT NULL,"     /* lane key; 0: all of the handler */
     " first_seq BIGINT NOT NULL,"
     " last_seq BIGINT NOT NULL);",
+
+    /* a row holds n records one behind the other, seq is the last one's number */
+    "ALTER TABLE outbox ADD COLUMN n BIGINT NOT NULL DEFAULT 1;",
     NULL,
 };
 /* clang-format on */
@@ -254,11 +257,12 @@ result_t queue_raise_low_water(db_t *db, slice_t node, int partition, slice_t fr
     return db_run(stmt);
 }
 
-result_t queue_put_outbox(db_t *db, int64_t seq, slice_t record)
+result_t queue_put_outbox(db_t *db, int64_t last_seq, int64_t n, slice_t records)
 {
-    db_stmt_t *stmt = db_stmt(db, "INSERT INTO outbox (seq, record) VALUES ($1, $2)");
-    db_bind_int(stmt, 1, seq);
-    db_bind_blob(stmt, 2, record);
+    db_stmt_t *stmt = db_stmt(db, "INSERT INTO outbox (seq, n, record) VALUES ($1, $2, $3)");
+    db_bind_int(stmt, 1, last_seq);
+    db_bind_int(stmt, 2, n);
+    db_bind_blob(stmt, 3, records);
     return db_run(stmt);
 }
 

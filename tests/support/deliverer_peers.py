@@ -253,7 +253,8 @@ class Deliverer:
 
     def rows(self, table):
         with sqlite3.connect(f"file:{self.data}/queue.db?mode=ro", uri=True) as db:
-            return db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+            count = "COALESCE(SUM(n), 0)" if table == "outbox" else "COUNT(*)"  # a row of it holds n records
+            return db.execute(f"SELECT {count} FROM {table}").fetchone()[0]
 
     def cli(self, *args):
         done = subprocess.run([BIN / "provisor", *args, "--data", self.data], text=True,

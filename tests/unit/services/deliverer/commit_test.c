@@ -120,7 +120,7 @@ static void what_is_final_before_it_is_handed_over_needs_no_row(void **state)
     assert_int_equal(number(world, "SELECT COUNT(*) FROM deliveries"), 1);
     assert_int_equal(number(world, "SELECT handler_id FROM deliveries"), 1);
     assert_int_equal(number(world, "SELECT COUNT(*) FROM events WHERE body IS NULL"), 1);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM outbox"), 2);
+    assert_int_equal(number(world, "SELECT SUM(n) FROM outbox"), 2);
 }
 
 static void a_retry_before_it_is_handed_over_is_in_its_row(void **state)
@@ -159,7 +159,7 @@ static void a_delivery_that_custody_never_made_has_only_a_record(void **state)
     end(world, entry, 1, 50, true, false);
     apply(world);
     assert_int_equal(number(world, "SELECT COUNT(*) FROM deliveries"), 1);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM outbox"), 1);
+    assert_int_equal(number(world, "SELECT SUM(n) FROM outbox"), 1);
 }
 
 static void records_keep_their_order_and_numbers(void **state)
@@ -181,6 +181,23 @@ static void records_keep_their_order_and_numbers(void **state)
     world->commit->settle_seq = 2;
     apply(world);
     assert_int_equal(number(world, "SELECT MIN(seq) FROM outbox"), 3);
+    world->commit->settle_seq = 3;
+    apply(world);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM outbox"), 0);
+}
+
+static void many_records_take_few_rows(void **state)
+{
+    world_t *world = *state;
+    (void)take(world, 1, 600);
+    apply(world);
+    for (int64_t handler = 1; handler <= 600; handler++)
+        end(world, NULL, 1, handler, true, true);
+    apply(world);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM outbox"), 3);
+    assert_int_equal(number(world, "SELECT SUM(n) FROM outbox"), 600);
+    assert_int_equal(number(world, "SELECT MAX(seq) FROM outbox"), 600);
+    assert_int_equal(number(world, "SELECT MIN(seq - n + 1) FROM outbox"), 1);
 }
 
 static void low_water_of_one_batch_is_one_step(void **state)
@@ -230,6 +247,7 @@ int main(void)
         test(outcomes_of_rows_change_the_rows),
         test(a_delivery_that_custody_never_made_has_only_a_record),
         test(records_keep_their_order_and_numbers),
+        test(many_records_take_few_rows),
         test(low_water_of_one_batch_is_one_step),
         test(a_cancellation_has_a_row_until_it_is_carried_out),
     };

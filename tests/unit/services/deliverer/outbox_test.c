@@ -56,20 +56,24 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Commits the next n records and says so. */
+/* Commits the next n records, in one row, and says so. */
 static void commit(world_t *world, int n)
 {
     db_t *db = queue_db(world->queue);
-    while (n-- > 0) {
-        AUTO_BUF encoded = {0};
-        int64_t seq = outbox_next_seq(world->outbox);
-        record_t record = {.topic = SLICE("delivery.delivered"), .at_ms = 1};
-        codec_add(&record_table, &record, &encoded);
-        assert_int_equal(db_begin(db), RESULT_OK);
-        assert_int_equal(queue_put_outbox(db, seq, buf_slice(&encoded)), RESULT_OK);
-        assert_int_equal(db_commit(db), RESULT_OK);
-        outbox_committed(world->outbox, seq, buf_slice(&encoded));
+    AUTO_BUF encoded = {0}, records = {0};
+    record_t record = {.topic = SLICE("delivery.delivered"), .at_ms = 1};
+    int64_t seq = 0;
+    codec_add(&record_table, &record, &encoded);
+    for (int i = 0; i < n; i++) {
+        seq = outbox_next_seq(world->outbox);
+        buf_add_slice(&records, buf_slice(&encoded));
     }
+    assert_int_equal(db_begin(db), RESULT_OK);
+    if (n)
+        assert_int_equal(queue_put_outbox(db, seq, n, buf_slice(&records)), RESULT_OK);
+    assert_int_equal(db_commit(db), RESULT_OK);
+    for (int i = n; i-- > 0;)
+        outbox_committed(world->outbox, seq - i, buf_slice(&encoded));
 }
 
 /* Everything told so far came in order and once. */
