@@ -53,6 +53,8 @@ def test_a_disk_that_becomes_read_only_is_waited_out(make_pipeline, handler, rea
     for body in h.bodies():
         object_id = body["event"]["object_id"]
         counts[object_id] = counts.get(object_id, 0) + 1
+    sent = [request["headers"]["webhook-id"] for request in h.requests]
+    assert len(sent) == len(set(sent)), "what could not be recorded is not sent again"
     assert {*range(10), 100, 102} <= set(counts) and set(counts.values()) == {1}, counts
     wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == len(counts), what="history of all")
     records = pipeline.records()
