@@ -13,6 +13,7 @@ while True:
     record = json.loads(body)
     if topic.startswith("delivery."):
         print(f"{record['at']} {topic}: {record['events_id']} of {record['object_id']}, "
-              f"attempt {record['attempt']}, {record.get('http_status') or record.get('error')}", flush=True)
+              f"attempt {record['attempt']} at {record['handler']}, {record.get('http_status') or record.get('error')}",
+              flush=True)
     elif topic not in ("stage.heartbeat", "stage.stats"):
         print(f"{record['at']} {topic}: {record['service']}", flush=True)

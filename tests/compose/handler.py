@@ -1,12 +1,14 @@
 """A handler that writes down what arrives, in order: "WEBHOOK_ID OBJECT N" per request.
 
-Usage: handler.py FILE"""
+Usage: handler.py FOLDER    appends to FOLDER/arrivals, and makes FOLDER/listening when it listens"""
 
 import http.server
 import json
+import pathlib
 import sys
 
-arrivals = open(sys.argv[1], "a", buffering=1)
+folder = pathlib.Path(sys.argv[1])
+arrivals = (folder / "arrivals").open("a", buffering=1)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -24,4 +26,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("", 8080), Handler)
+(folder / "listening").touch()
+server.serve_forever()

@@ -3,13 +3,18 @@
 Usage: run.py    (scripts/test-compose builds the images and cleans up)"""
 
 import collections
+import itertools
+import pathlib
 import signal
 import sys
 import time
 
-from stack import STAGES, Stack, wait_until
+import zmq
+
+from stack import PUBLISH, STAGES, Stack, wait_until
 
 PORTS = [5550, 5551, 5552, *range(5560, 5566), 5570, 5571, 5572, *range(5580, 5584)]
+RETRY = ("--retry", ",".join(["1s"] * 30))
 began = time.monotonic()
 
 
@@ -63,8 +68,27 @@ def survives_kills(stack):
         say(f"killed the {service}: events go on")
 
 
+def survives_lost_packets(stack):
+    """Between each pair of stages in turn, while the others hear each other."""
+    for one, other in itertools.combinations(STAGES, 2):
+        join = stack.cut(one, other)
+        port = {"router": 5581, "deliverer": 5582, "auditor": 5583}[other]
+        target = f"{stack.addresses(other)['pipeline']}:{port}"
+        reach = [sys.executable, str(pathlib.Path(__file__).parent / "reach.py"), target]
+        assert not stack.enter(one, *reach).stdout.strip(), f"{one} still reaches {other}"
+        if other == "auditor":  # deliveries do not need it
+            stack.wait_flow(100)
+        elif (one, other) == ("emitter", "deliverer"):  # they go on without receipts, slowly
+            stack.wait_accepted(100)
+        else:
+            wait_until(lambda: stack.waiting() >= 100, "events to wait while they cannot pass")
+        join()
+        assert stack.enter(one, *reach).stdout.strip() == target
+        stack.wait_flow()
+        say(f"lost all packets between {one} and {other} for a while: events go on")
+
+
 def survives_partitions(stack):
-    """Each stage is cut from the three others in turn, so each pair of them is cut, from both sides."""
     for service in STAGES:
         stack.disconnect(service)
         if service == "auditor":  # deliveries do not need it
@@ -129,7 +153,7 @@ def survives_down_and_up(stack):
     assert stack.inspect("test-core")["State"]["ExitCode"] == 0, stack.log("test-core")
     stack.compose("down", profile="test")
     stack.compose("up", "-d")
-    stack.compose("up", "-d", "test-handler", profile="test")
+    stack.start_handler()
     stack.wait_healthy()
     stack.provisor("deliverer", "retry", "--handler", str(stack.handler), check=False)  # 1: all have gone already
     wait_until(lambda: stack.waiting() == 0, "every event to arrive")
@@ -174,10 +198,12 @@ def one_deliverer():
         comes_up(stack)
         shows_the_demo(stack)
         keeps_networks_apart(stack)
-        stack.add_handler("--retry", ",".join(["1s"] * 30))
-        stack.compose("up", "-d", "test-core", "test-handler", profile="test")
+        stack.add_handler(*RETRY)
+        stack.start_handler()
+        stack.compose("up", "-d", "test-core", profile="test")
         stack.wait_flow()
         survives_kills(stack)
+        survives_lost_packets(stack)
         survives_partitions(stack)
         scales_routers(stack)
         refuses_a_second_owner(stack)
@@ -190,16 +216,34 @@ def one_deliverer():
         restores_the_backup(stack)
 
 
+def takes_what_the_host_sends(stack):
+    """What docs/operations.md says of published.yaml: both sockets, on one address of the machine."""
+    context = zmq.Context()
+    with context.socket(zmq.REQ) as ask, context.socket(zmq.PUSH) as push:
+        ask.connect(f"tcp://{PUBLISH}:5551")
+        push.connect(f"tcp://{PUBLISH}:5550")
+        event = {"event": {"events_id": "clients.update", "object_id": 7}}
+        ask.send_json(event)
+        push.send_json(event)
+        assert ask.poll(20_000) and ask.recv_json()["status"] == "accepted"
+        wait_until(lambda: stack.provisor("auditor", "log", "--object", "7").count("clients.update") == 2,
+                   "both events of the machine's own core to be delivered")
+    context.destroy(0)
+    say("published ports: a core on the machine itself is heard")
+
+
 def two_deliverers():
-    with Stack("deliverers.yaml") as stack:
+    with Stack("deliverers.yaml", "published.yaml") as stack:
         stack.compose("up", "-d")
         stack.wait_healthy(*STAGES, "deliverer-2")
-        stack.add_handler()
+        stack.add_handler(*RETRY)
         (stack.out / "finish").touch()
-        stack.compose("up", "-d", "test-core", "test-handler", profile="test")
+        stack.start_handler()
+        stack.compose("up", "-d", "test-core", profile="test")
         wait_until(lambda: not stack.pid("test-core") and stack.waiting() == 0, "every event to arrive")
         say(f"two deliverers: all {len(stack.accepted())} events have arrived")
         keeps_order(stack)
+        takes_what_the_host_sends(stack)
 
 
 if __name__ == "__main__":

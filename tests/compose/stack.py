@@ -10,6 +10,7 @@ import time
 
 FOLDER = pathlib.Path(__file__).parents[2] / "compose"
 STAGES = ("emitter", "router", "deliverer", "auditor")
+PUBLISH = "127.0.0.55"  # where nobody else listens
 
 
 def run(*command, check=True, **kwargs):
@@ -54,7 +55,7 @@ class Stack:
         """docker-compose ARGUMENTS, in the folder of the stack."""
         flags = ("--profile", profile) if profile else ()
         return run("docker-compose", *self.files, *flags, *arguments, check=check, cwd=FOLDER,
-                   env={**os.environ, "PROVISOR_TEST_OUT": str(self.out)})
+                   env={**os.environ, "PROVISOR_TEST_OUT": str(self.out), "PROVISOR_PUBLISH": PUBLISH})
 
     def provisor(self, service, *arguments, check=True):
         return self.compose("exec", "-T", service, "provisor", *arguments, check=check).stdout
@@ -93,6 +94,21 @@ class Stack:
         run("docker", "network", "connect", *(word for a in aliases for word in ("--alias", a)),
             f"{self.project}_pipeline", self.container(service))
 
+    def enter(self, service, *command, check=True):
+        """Runs a command of the machine's in the network of the container."""
+        return run("nsenter", "-t", str(self.pid(service)), "-n", *command, check=check)
+
+    def cut(self, one, other):
+        """Packets between these two are lost, both ways; returns what joins them again."""
+        entries = []
+        for here, there in ((one, other), (other, one)):
+            address = self.addresses(there)["pipeline"]
+            device = self.enter(here, "ip", "route", "get", address).stdout.split(" dev ")[1].split()[0]
+            entries.append((here, address, "dev", device))
+        for here, *entry in entries:  # a hardware address that nobody has
+            self.enter(here, "ip", "neighbour", "replace", *entry, "lladdr", "02:00:00:00:00:00", "nud", "permanent")
+        return lambda: [self.enter(here, "ip", "neighbour", "delete", *entry) for here, *entry in entries]
+
     def addresses(self, service):
         """Of the container, by network."""
         networks = self.inspect(service)["NetworkSettings"]["Networks"]
@@ -115,6 +131,12 @@ class Stack:
         self.handler = int(self.provisor("router", "handler", "add", "--name", "test", "--event", "*", "--task",
                                          "http://test-handler:8080/", *flags))
 
+    def start_handler(self):
+        """Returns when it listens: no circuit opens."""
+        (self.out / "listening").unlink(missing_ok=True)
+        self.compose("up", "-d", "test-handler", profile="test")
+        wait_until((self.out / "listening").exists, "the handler to listen")
+
     # what core and handler have written
 
     def lines(self, name):
@@ -132,8 +154,12 @@ class Stack:
         """How many accepted events have not arrived."""
         return len(set(self.accepted()) - {id_ for id_, _, _ in self.arrivals()})
 
+    def wait_accepted(self, events, timeout=60):
+        """Until so many more are accepted: the id of the last one."""
+        first = len(self.accepted())
+        return wait_until(lambda: self.accepted()[first + events:], "events to be accepted", timeout)[0]
+
     def wait_flow(self, events=20, timeout=60):
         """Until so many events that are accepted from now on have arrived."""
-        first = len(self.accepted())
-        goal = wait_until(lambda: self.accepted()[first + events:], "events to be accepted", timeout)[0]
+        goal = self.wait_accepted(events, timeout)
         wait_until(lambda: any(goal in line for line in self.lines("arrivals")), "events to arrive", timeout)
