@@ -133,6 +133,7 @@ static void note_failure(deliverer_t *d, roster_handler_t *handler, const exchan
         snprintf(handler->last_error, sizeof handler->last_error, "%.*s", SLICE_ARG(result->error));
     if (!handler->failing_since_ms) {
         handler->failing_since_ms = now_ms;
+        handler->failing_from_ms = clk_mono_ms();
         commit_failing(d->next, handler->id, now_ms);
     }
 }
@@ -140,13 +141,13 @@ static void note_failure(deliverer_t *d, roster_handler_t *handler, const exchan
 /* Suspends a handler that said it is gone, or that has only failed for too long. Its time of
  * failing starts again when an operator enables it. */
 static void suspend_if_due(deliverer_t *d, roster_handler_t *handler,
-                           const exchange_result_t *result, int64_t now_ms)
+                           const exchange_result_t *result)
 {
     char since[CLK_ISO_SIZE];
     char reason[256];
     bool gone = outcome_of(result) == OUTCOME_GONE;
-    bool failed_long =
-        d->limits.suspend_ms > 0 && now_ms - handler->failing_since_ms >= d->limits.suspend_ms;
+    bool failed_long = d->limits.suspend_ms > 0 &&
+                       clk_mono_ms() - handler->failing_from_ms >= d->limits.suspend_ms;
     if ((!gone && !failed_long) || handler->status != HANDLER_ENABLED)
         return;
     clk_iso_seconds(handler->failing_since_ms, since);
@@ -169,7 +170,7 @@ static void note_handler(deliverer_t *d, int64_t handler_id, const exchange_resu
         return;
     }
     note_failure(d, handler, result, now_ms);
-    suspend_if_due(d, handler, result, now_ms);
+    suspend_if_due(d, handler, result);
 }
 
 static void record_attempt(deliverer_t *d, const flight_t *flight, const end_t *end,

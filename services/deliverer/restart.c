@@ -49,8 +49,11 @@ static void on_failing(void *owner, int64_t handler_id, int64_t since_ms)
 {
     deliverer_t *d = owner;
     roster_handler_t *handler = roster_find(d->roster, handler_id);
-    if (!roster_gone(handler))
-        handler->failing_since_ms = since_ms;
+    if (roster_gone(handler))
+        return;
+    int64_t for_ms = clk_wall_ms() - since_ms;
+    handler->failing_since_ms = since_ms;
+    handler->failing_from_ms = clk_mono_ms() - (for_ms > 0 ? for_ms : 0);
 }
 
 typedef struct {

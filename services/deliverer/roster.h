@@ -12,6 +12,7 @@ typedef struct {
     settings_t *settings;
     int64_t pending;          /* deliveries not final, the owner's count */
     int64_t failing_since_ms; /* wall; 0: the last one that was answered was a success */
+    int64_t failing_from_ms;  /* the same, monotonic: how long does not change with the clock */
     int64_t last_success_ms;  /* wall; 0: none since the start */
     int64_t last_error_ms;
     char last_error[200];

@@ -10,6 +10,7 @@ import pytest
 
 from deliverer_peers import Gate, assert_in_order, make  # noqa: F401
 from provisor import SLOW, wait_until
+from shims import Shim
 
 
 # handlers that change
@@ -202,6 +203,21 @@ def test_a_handler_that_only_fails_is_suspended_also_over_a_restart(make, handle
     wait_until(lambda: d.control("retry", handler_id=id_)["count"], what="another attempt")
     d.wait_records("exhausted", 1)
     assert "enabled" in d.cli("handler", "show", str(id_)), "its time of failing did not start again"
+
+
+def test_a_stepped_clock_suspends_nobody(make, handler, tmp_path):
+    """The time of failing is an interval; of its beginning only a restart knows no more than the clock."""
+    stepped = Shim("stepped", tmp_path)
+    d, h = make(start=False, SUSPEND_AFTER="1h"), handler(respond=lambda r: 500)
+    d.start(**stepped.env())
+    id_ = d.add_handler(h.url, "--retry", "1h,1h,1h", "--max-age", "30d")
+    d.send_some(1, [id_])
+    first = d.wait_records("retrying", 1)[0]["next_ms"]
+    stepped.on()
+    wait_until(lambda: d.control("retry", handler_id=id_)["count"], what="another attempt")
+    second = d.wait_records("retrying", 2)[1]["next_ms"]
+    assert second - first > 9 * 24 * 3600 * 1000, "the clock was stepped"
+    assert "enabled" in d.cli("handler", "show", str(id_))
 
 
 # replays, ordering, control
