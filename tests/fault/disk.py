@@ -92,10 +92,10 @@ def can_mount():
 
 
 class SmallDisk:
-    """A tmpfs on the folder, which `fill` leaves without a free byte. Needs root. Larger than what the
-    stores write ahead before they tidy up (16 MiB each)."""
+    """A tmpfs on the folder, which `fill` leaves without a free byte. Needs root. Larger than what
+    the stores write ahead and keep (16 MiB each of up to four): on a smaller one nothing would free it."""
 
-    def __init__(self, folder, size="256m"):
+    def __init__(self, folder, size="128m"):
         self.folder = folder
         folder.mkdir()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder],

@@ -4,6 +4,7 @@ A variant is one or two replacements in a copy of the tree, built in a temp fold
 what a variant changes. The rounds tried are the first seeds whose plan has the faults that reveal it."""
 
 import concurrent.futures
+import itertools
 import pathlib
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import plan as planning
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRIES = 8
+SEEDS = 2000  # among which they are chosen
 
 VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacement)])
     "answer before commit": (("slow sync emitter", "slow power cut"), [
@@ -52,15 +54,16 @@ VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacem
 
 def seeds_with(faults, seconds):
     """The first seeds that have one of them, fault by fault in turn; with two routers, so that a message
-    can be late."""
-    seeds = []
-    for fault in faults * TRIES:
-        for seed in range(1000):
-            plan = planning.make(seed, seconds)
-            if plan.routers == 2 and fault in map(str, plan.faults) and seed not in seeds:
-                seeds.append(seed)
-                break
-    return seeds[:TRIES]
+    can be late, and with as little else as there is until its end."""
+    found = {fault: [] for fault in faults}
+    for seed in range(SEEDS):
+        plan = planning.make(seed, seconds)
+        for fault in plan.faults:
+            if plan.routers == 2 and str(fault) in found:
+                until_s = fault.at_s + fault.lasts_s + 1
+                found[str(fault)].append((sum(f.at_s < until_s for f in plan.faults), seed))
+    ordered = [seed for row in itertools.zip_longest(*map(sorted, found.values())) for _, seed in filter(None, row)]
+    return list(dict.fromkeys(ordered))[:TRIES]
 
 
 class NotBuilt(Exception):
