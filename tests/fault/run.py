@@ -105,7 +105,7 @@ class Round:
         driver.stop_all()
         rig.recorder.tell("quit")
         check = checker.Checker(driver, self.cores, rig.historian.records, rig.historian.removed)
-        failures += [*check.run(), *checker.some(driver.failures)]
+        failures = [*check.run(), *failures, *checker.some(driver.failures)]
         return Result(failures, driver.fired, sum(core.done for core in self.cores),
                       len(check.arrivals), sum(1 for _ in check.held()), check.per_kill(),
                       holders.most_kib)
