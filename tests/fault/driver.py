@@ -40,7 +40,7 @@ class Driver:
         self.locks = {name: threading.RLock() for name in self.stages}  # a fault has the stage
         self.started = {}        # stage: when
         self.armed = {}          # stage: the fault that will kill it
-        self.unwritable = {}     # stages that cannot write: since when
+        self.unwritable = {name: [] for name in self.stages}  # since when they cannot write, for each reason
         self.up = set()          # stages that are to be running
         self.diary, self.failures = [], []
         self.fired = []          # names of faults
@@ -128,8 +128,7 @@ class Driver:
 
     def cannot_start(self, name, code):
         """One that runs waits until it may write again, one that starts ends."""
-        return name in self.unwritable and 64 <= code < 79 and \
-            self.started[name] > self.unwritable[name] - EARLY_S
+        return 64 <= code < 79 and any(self.started[name] > since - EARLY_S for since in self.unwritable[name])
 
     def unexpected(self, text, stage):
         tail = "\n    ".join(stage.log_text().splitlines()[-8:])
@@ -384,14 +383,14 @@ class Driver:
         """They wait; who starts one meanwhile must start it again."""
         began = time.monotonic()
         for name in names:
-            self.unwritable[name] = began
+            self.unwritable[name].append(began)
         yield
         time.sleep(0.5)  # what had begun by then may still end one
         for name in names:
             with self.locks[name]:
                 if not self.stages[name].alive():
                     self.died(name)
-                self.unwritable.pop(name, None)
+                self.unwritable[name].remove(began)
 
     def fault_read_only(self, fault):
         name = self.named(fault)
