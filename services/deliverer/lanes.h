@@ -31,7 +31,9 @@
 #include "common/base/json.h"
 #include "services/deliverer/breaker.h"
 
-enum { LANES_KEEP = 4 };
+/* What is beyond it costs a query each time a lane has used up its share, and a read of each event.
+ */
+enum { LANES_KEEP = 8 };
 
 /* Times are monotonic ms unless named wall. */
 typedef struct {

@@ -4,14 +4,15 @@ static void refills_are_asked_for_once_and_answered_once(void **state)
 {
     world_t world;
     lanes_delivery_t delivery;
-    lanes_delivery_t rows[6] = {0};
+    enum { ROWS = LANES_KEEP + 2 };
+    lanes_delivery_t rows[ROWS] = {0};
     (void)state;
     open_world(&world);
     lanes_delivery_t head = {.seq = 10, .handler_id = 1, .object = OBJECT};
     lanes_delivery_t later = {.seq = 11, .handler_id = 1, .object = OBJECT};
     lanes_restore(world.lanes, &head, 0, 5);
-    lanes_restore(world.lanes, &later, 0, 2);
-    assert_int_equal(stats_of(&world, 1).pending, 7);
+    lanes_restore(world.lanes, &later, 0, LANES_KEEP - 2);
+    assert_int_equal(stats_of(&world, 1).pending, LANES_KEEP + 3);
     assert_int_equal(stats_of(&world, 1).lanes, 1);
     assert_int_equal(take(&world, 0, &delivery), 10);
     done(&world, &delivery, delivered, 0);
@@ -19,16 +20,16 @@ static void refills_are_asked_for_once_and_answered_once(void **state)
     assert_int_equal(world.after_seq, 10);
     assert_false(add(&world, 1, OBJECT, 99, 0));
     assert_int_equal(take(&world, 0, &delivery), 0);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < ROWS; i++)
         rows[i] = (lanes_delivery_t){.seq = 11 + i, .event = &world};
-    lanes_refill(world.lanes, 1, OBJECT, rows, 6, 0);
-    assert_int_equal(world.released, 6 - LANES_KEEP);
+    lanes_refill(world.lanes, 1, OBJECT, rows, ROWS, 0);
+    assert_int_equal(world.released, ROWS - LANES_KEEP);
     for (int i = 0; i < LANES_KEEP; i++) {
         assert_int_equal(take(&world, 0, &delivery), 11 + i);
         done(&world, &delivery, delivered, 0);
     }
     assert_int_equal(world.asked, 2);
-    assert_int_equal(world.after_seq, 14);
+    assert_int_equal(world.after_seq, 10 + LANES_KEEP);
     assert_int_equal(stats_of(&world, 1).pending, 3);
     close_world(&world);
 }
@@ -166,11 +167,11 @@ static void places_of_deliveries(void **state)
     lanes_delivery_t delivery;
     (void)state;
     open_world(&world);
-    for (int64_t seq = 1; seq <= 6; seq++)
+    for (int64_t seq = 1; seq <= LANES_KEEP + 2; seq++)
         add(&world, 1, OBJECT, seq, 0);
     assert_int_equal(lanes_place(world.lanes, 1, OBJECT, 1), LANES_PLACE_READY);
     assert_int_equal(lanes_place(world.lanes, 1, OBJECT, 2), LANES_PLACE_BEHIND);
-    assert_int_equal(lanes_place(world.lanes, 1, OBJECT, 6), LANES_PLACE_UNKNOWN);
+    assert_int_equal(lanes_place(world.lanes, 1, OBJECT, LANES_KEEP + 2), LANES_PLACE_UNKNOWN);
     assert_int_equal(lanes_place(world.lanes, 2, OBJECT, 1), LANES_PLACE_UNKNOWN);
     assert_int_equal(take(&world, 0, &delivery), 1);
     assert_int_equal(lanes_place(world.lanes, 1, OBJECT, 1), LANES_PLACE_IN_FLIGHT);
@@ -185,13 +186,13 @@ static void dropping_takes_out_what_waits(void **state)
     lanes_delivery_t delivery;
     (void)state;
     open_world(&world);
-    for (int64_t seq = 1; seq <= 6; seq++)
+    for (int64_t seq = 1; seq <= LANES_KEEP + 2; seq++)
         add(&world, 1, OBJECT, seq, 0);
     assert_int_equal(take(&world, 0, &delivery), 1);
-    assert_false(lanes_drop(world.lanes, 1, OBJECT, 1, 0)); /* in flight */
-    assert_true(lanes_drop(world.lanes, 1, OBJECT, 3, 0));  /* behind the head */
-    assert_true(lanes_drop(world.lanes, 1, OBJECT, 6, 0));  /* only counted */
-    assert_int_equal(stats_of(&world, 1).pending, 4);
+    assert_false(lanes_drop(world.lanes, 1, OBJECT, 1, 0));             /* in flight */
+    assert_true(lanes_drop(world.lanes, 1, OBJECT, 3, 0));              /* behind the head */
+    assert_true(lanes_drop(world.lanes, 1, OBJECT, LANES_KEEP + 2, 0)); /* only counted */
+    assert_int_equal(stats_of(&world, 1).pending, LANES_KEEP);
     done(&world, &delivery, delivered, 0);
     assert_true(lanes_drop(world.lanes, 1, OBJECT, 2, 0)); /* the head */
     assert_int_equal(take(&world, 0, &delivery), 4);
@@ -199,7 +200,7 @@ static void dropping_takes_out_what_waits(void **state)
     assert_int_equal(stats_of(&world, 1).pending, 1);
     done(&world, &delivery, given_up, 0);
     assert_int_equal(stats_of(&world, 1).lanes, 0);
-    assert_int_equal(world.released, 4);
+    assert_int_equal(world.released, LANES_KEEP);
     close_world(&world);
 }
 

@@ -6,10 +6,10 @@ static void one_object_goes_in_order_one_at_a_time(void **state)
     lanes_delivery_t delivery;
     (void)state;
     open_world(&world);
-    for (int64_t seq = 1; seq <= 4; seq++)
+    for (int64_t seq = 1; seq <= LANES_KEEP; seq++)
         assert_true(add(&world, 1, OBJECT, seq, 0));
-    assert_false(add(&world, 1, OBJECT, 5, 0));
-    for (int64_t seq = 1; seq <= 4; seq++) {
+    assert_false(add(&world, 1, OBJECT, LANES_KEEP + 1, 0));
+    for (int64_t seq = 1; seq <= LANES_KEEP; seq++) {
         lanes_delivery_t none;
         assert_int_equal(take(&world, 0, &delivery), seq);
         assert_int_equal(take(&world, 0, &none), 0);
@@ -18,7 +18,7 @@ static void one_object_goes_in_order_one_at_a_time(void **state)
         assert_int_equal(world.released, seq);
     }
     assert_int_equal(world.asked, 1);
-    assert_int_equal(world.after_seq, 4);
+    assert_int_equal(world.after_seq, LANES_KEEP);
     close_world(&world);
 }
 
