@@ -12,7 +12,8 @@ hot         the same with one object of 100,000 among them
 share       a million come, the dead handler may hold half of them
 
 Each prints its numbers; --scale 0.01 makes everything small. Exits 1 when something that must hold
-on any machine does not: counts, order, memory. Latencies are printed for the reader."""
+on any machine does not: counts, order, memory, a restart in 3 s, half the rate beside those that hang.
+Latencies are printed for the reader."""
 
 import argparse
 import json
@@ -28,6 +29,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 PSS_MAX_MB = 150
+RESTART_MAX_S = 3
 TAKE_IN_S = 600  # to wait for a backlog
 AFTER_PROBE_S = 3  # its outcome is committed and marked, and a second later WALs are tidied up
 
@@ -184,6 +186,9 @@ def hang(options, answered_before):
         scene.compare("later", "healthy", "clients.update")
         scene.note(per_s_beside=scene.throughput("healthy", "clients.update", burst),
                    hanging_requests=sum(scene.sink.peek(name)["at_once"] for name in names))
+        scene.must("requests hang", scene.numbers["hanging_requests"] > 0)
+        scene.must("the healthy one's rate: at least half",
+                   2 * scene.numbers["per_s_beside"] >= scene.numbers["per_s_alone"])
         return scene.numbers, scene.wrong
 
 
@@ -275,6 +280,7 @@ def restart(scene, dead_id, held):
     scene.wait_idle("healthy", 1)
     scene.note(restart_ready_s=ready_s, restart_delivery_s=round(time.monotonic() - began, 2),
                restart_pss_most_mb=most_mb, restart_pss_mb=watch.pss_mb(scene.pid))
+    scene.must(f"ready within {RESTART_MAX_S} s", ready_s < RESTART_MAX_S)
     scene.must("all is still there", scene.handler(dead_id)["pending"] >= held)
     scene.must(f"at most {PSS_MAX_MB} MB after a restart", watch.pss_mb(scene.pid) < PSS_MAX_MB)
 
