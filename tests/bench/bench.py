@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 
-import limits
 import rig
 import scenarios
 from result import HEAD
@@ -45,10 +44,9 @@ def show(result, options):
 
 def results(options, folder, failures):
     """As they come. What could not be measured goes to failures; the others are measured all the same."""
-    scenes = {"limits": limits.all_limits} if not options.only else {}
-    for name, scene in {**scenes, **{name: scenarios.ALL[name] for name in options.names}}.items():
+    for name in options.names:
         try:
-            yield from scene(options, folder)
+            yield from scenarios.ALL[name](options, folder)
         except (rig.Failed, AssertionError, TimeoutError) as error:
             rig.progress("")
             print(f"bench: {name}: {error}", file=sys.stderr)

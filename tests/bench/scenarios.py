@@ -7,6 +7,7 @@ import idle
 import rig
 from backlog import backlog
 from history import history
+from limits import all_limits
 from result import Result
 from runs import ARRAY, count, latency_rows, repeat, steady_rows, steady_run
 
@@ -178,18 +179,20 @@ def slow_disk(options, folder):
 
 
 def concurrency(options, folder):
-    """How deliveries/s grow with the handler's window, against libcurl alone with as many at a time; no bar."""
-    n = count(options, 20000)
-    with rig.Sink() as sink, rig.pipeline(folder / "concurrency") as p:
+    """How deliveries/s to a handler that takes 2 ms grow with its window, against libcurl alone with as many at a time;
+    no bar."""
+    slow = ("--delay-us", 2000)
+    with rig.Sink(*slow) as sink, rig.pipeline(folder / "concurrency") as p:
         handler_id = p.add_handler(sink.url, "--secret", "generate")
         arguments = p.intake("--array", ARRAY, "--window", 2000)
         for window in WINDOWS:
             p.cli("handler", "update", str(handler_id), "--window", str(window))
             time.sleep(1)  # the deliverer looks at the table each 500 ms
-            limit = rig.Limit(concurrent=(window,))
+            n = count(options, 1000 * window, 100)
+            limit = rig.Limit(slow, concurrent=(window,))
             yield steady_rows(options, f"concurrency, window {window}", limit, p, sink, arguments, n, None, None)
 
 
-ALL = {"steady": steady, "latency": latency, "acceptance": acceptance, "fan-out": fan_out, "hot-object": hot_object,
-       "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers, "history": history,
-       "backlog": backlog, "slow-disk": slow_disk, "concurrency": concurrency}
+ALL = {"limits": all_limits, "steady": steady, "latency": latency, "acceptance": acceptance, "fan-out": fan_out,
+       "hot-object": hot_object, "large": large, "tls": tls, "idle": idle_pipeline, "many-handlers": many_handlers,
+       "history": history, "backlog": backlog, "slow-disk": slow_disk, "concurrency": concurrency}
