@@ -40,7 +40,7 @@ class Driver:
         self.locks = {name: threading.RLock() for name in self.stages}  # a fault has the stage
         self.started = {}        # stage: when
         self.armed = {}          # stage: the fault that will kill it
-        self.unwritable = {name: [] for name in self.stages}  # since when they cannot write, for each reason
+        self.unwritable = {name: 0 for name in self.stages}  # for how many reasons they cannot write now
         self.up = set()          # stages that are to be running
         self.diary, self.failures = [], []
         self.fired = []          # names of faults
@@ -128,7 +128,8 @@ class Driver:
 
     def cannot_start(self, name, code):
         """One that runs waits until it may write again, one that starts ends."""
-        return 64 <= code < 79 and any(self.started[name] > since - EARLY_S for since in self.unwritable[name])
+        return bool(64 <= code < 79 and self.unwritable[name] and
+                    "event=start_failed" in self.stages[name].log_text().rstrip().rpartition("\n")[2])
 
     def unexpected(self, text, stage):
         tail = "\n    ".join(stage.log_text().splitlines()[-8:])
@@ -381,16 +382,15 @@ class Driver:
     @contextlib.contextmanager
     def cannot_write(self, names):
         """They wait; who starts one meanwhile must start it again."""
-        began = time.monotonic()
         for name in names:
-            self.unwritable[name].append(began)
+            self.unwritable[name] += 1
         yield
         time.sleep(0.5)  # what had begun by then may still end one
         for name in names:
             with self.locks[name]:
                 if not self.stages[name].alive():
                     self.died(name)
-                self.unwritable[name].remove(began)
+                self.unwritable[name] -= 1
 
     def fault_read_only(self, fault):
         name = self.named(fault)
