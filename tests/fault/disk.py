@@ -1,5 +1,6 @@
 """What the shim (shim.c) is told, and what a power cut takes away."""
 
+import contextlib
 import mmap
 import os
 import pathlib
@@ -7,6 +8,7 @@ import random
 import struct
 import subprocess
 import tempfile
+import threading
 
 SHIM_C = pathlib.Path(__file__).with_name("shim.c")
 SWITCHES = ("sync_ms", "sync_failures", "clock_ms", "read_only", "refused", "name_gone", "unresolved",
@@ -97,12 +99,32 @@ class SmallDisk:
 
     def __init__(self, folder, size="128m"):
         self.folder = folder
+        self.lock, self.full = threading.Lock(), False
         folder.mkdir()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder],
                               capture_output=True)
         self.mounted = done.returncode == 0
 
     def fill(self):
+        with self.lock:
+            self.full = True
+            self.write_ballast()
+
+    def free(self):
+        with self.lock:
+            self.full = False
+            self.remove_ballast()
+
+    @contextlib.contextmanager
+    def room(self):
+        """For what must be written although it is full."""
+        with self.lock:
+            self.remove_ballast()
+            yield
+            if self.full:
+                self.write_ballast()
+
+    def write_ballast(self):
         chunk = bytes(1 << 20)
         with open(self.folder / "ballast", "wb", buffering=0) as f:
             while len(chunk) >= 512:
@@ -112,7 +134,7 @@ class SmallDisk:
                 except OSError:
                     chunk = chunk[:len(chunk) // 2]
 
-    def free(self):
+    def remove_ballast(self):
         (self.folder / "ballast").unlink(missing_ok=True)
 
     def close(self):

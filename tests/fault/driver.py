@@ -218,7 +218,10 @@ class Driver:
             self.wait_for_syncs(names)
 
         def between():
-            self.note(f"power cut lost {disk.cut_power(self.rig.undo, fault.random, stores)} writes")
+            small = self.rig.small_disk
+            with small.room() if small and small.mounted else contextlib.nullcontext():
+                lost = disk.cut_power(self.rig.undo, fault.random, stores)
+            self.note(f"power cut lost {lost} writes")
         self.kill_several(fault, names, between)
 
     def wait_for_syncs(self, names):
