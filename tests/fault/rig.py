@@ -74,6 +74,7 @@ class Historian(threading.Thread):
         super().__init__(daemon=True)
         self.endpoint, self.records, self.next = endpoint, [], 1
         self.removed = 0        # records that retention took before they were read
+        self.quiet = 0          # answers in a row that had nothing new
         self.stopping = threading.Event()
         self.failure = None
 
@@ -98,6 +99,7 @@ class Historian(threading.Thread):
         if not answer["ok"]:  # it had no descriptor left
             self.stopping.wait(0.1)
             return True
+        self.quiet = 0 if answer["records"] else self.quiet + 1
         for record in answer["records"]:
             self.removed += max(0, record["audit_id"] - self.next)
             self.records.append(record)

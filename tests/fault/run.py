@@ -160,12 +160,10 @@ class Round:
 
     def read_history_to_its_end(self):
         """Everything that the stages had to tell is in history when their queues are empty; it is read
-        when two questions in a row have found nothing new."""
-        deadline, quiet, last = time.monotonic() + 10, 0, -1
-        while quiet < 3 and time.monotonic() < deadline:
-            time.sleep(0.2)
-            quiet = quiet + 1 if self.rig.historian.next == last else 0
-            last = self.rig.historian.next
+        when some questions in a row have found nothing new."""
+        deadline, self.rig.historian.quiet = time.monotonic() + 20, 0
+        while self.rig.historian.quiet < 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def run_round(plan, shim, keep, can_part):
