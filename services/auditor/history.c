@@ -31,7 +31,7 @@ struct history_t {
     commit_t *next;    /* collects */
     commit_t *running; /* with the writer */
     int gather_timer;  /* -1: no commit waits for more */
-    bool turning;      /* the next commit waits for a new segment */
+    int turn_timer;    /* -1: the next commit waits for no new segment */
     bool full;
     char full_why[160];
     int64_t committed_records; /* since the start */
@@ -226,7 +226,7 @@ static int on_turn(zloop_t *loop, int timer, void *arg)
     db_t *db = NULL;
     result_t r = open_next(history, &db, &fault);
     if (r == RESULT_AGAIN) {
-        zloop_timer(history->loop, TURN_AGAIN_MS, 1, on_turn, history);
+        history->turn_timer = zloop_timer(history->loop, TURN_AGAIN_MS, 1, on_turn, history);
         if (!history->full)
             on_full(history, fault.text);
         return 0;
@@ -240,7 +240,7 @@ static int on_turn(zloop_t *loop, int timer, void *arg)
     if (r == RESULT_OK)
         turn_to(history, db);
     upkeep_used(history->upkeep);
-    history->turning = false;
+    history->turn_timer = -1;
     history_kick(history);
     return 0;
 }
@@ -374,6 +374,7 @@ result_t history_open(zloop_t *loop, const history_settings_t *settings, const l
                            .calls = *calls,
                            .owner = owner,
                            .gather_timer = -1,
+                           .turn_timer = -1,
                            .shelf = shelf_new(),
                            .next = commit_new()};
     result_t r = open_segments(history, fault);
@@ -397,6 +398,8 @@ void history_close(history_t **history_ref)
         return;
     if (history->gather_timer >= 0)
         zloop_timer_end(history->loop, history->gather_timer);
+    if (history->turn_timer >= 0)
+        zloop_timer_end(history->loop, history->turn_timer);
     writer_destroy(&history->writer);
     upkeep_destroy(&history->upkeep);
     archive_destroy(&history->archive);
@@ -443,11 +446,11 @@ static bool gathers(history_t *history)
 
 void history_kick(history_t *history)
 {
-    if (history->turning || history->running || !writer_idle(history->writer) || gathers(history))
+    bool turning = history->turn_timer >= 0;
+    if (turning || history->running || !writer_idle(history->writer) || gathers(history))
         return;
     if (is_segment_full(history) && upkeep_prepared(history->upkeep)) {
-        history->turning = true;
-        zloop_timer(history->loop, 0, 1, on_turn, history);
+        history->turn_timer = zloop_timer(history->loop, 0, 1, on_turn, history);
         return;
     }
     commit_t *commit = history->next;

@@ -130,6 +130,12 @@ static void fill_segments(history_world_t *world, size_t n, int *event)
     }
 }
 
+static bool is_full_segment(const history_world_t *world)
+{
+    const tail_t *tail = history_tail(world->history);
+    return tail->next_id - tail->span.first_id >= world->settings.segment_records;
+}
+
 static void a_full_segment_is_sealed_and_indexed(void **state)
 {
     history_world_t *world = *state;
@@ -150,6 +156,35 @@ static void a_full_segment_is_sealed_and_indexed(void **state)
     world_close(world);
     world_open(world);
     assert_int_equal(count_segments(world), n);
+    assert_int_equal(check_all(world, "event.accepted"), event);
+}
+
+static bool one_turn(void *self)
+{
+    history_kick(((history_world_t *)self)->history);
+    return true;
+}
+
+/* At each turn of the loop while the new segment is prepared and opened. */
+static void it_can_be_closed_before_it_turns(void **state)
+{
+    history_world_t *world = *state;
+    int event = 0;
+    world_close(world);
+    world->settings.segment_records = 10;
+    world_open(world);
+    for (int turns = 1; turns <= 30; turns++) {
+        while (!is_full_segment(world)) {
+            world_accept(world, ++event, "1");
+            world_commit(world);
+        }
+        history_tick(world->history);
+        for (int i = 0; i < turns; i++)
+            world_run(world, one_turn);
+        world_close(world);
+        world_open(world);
+        world_run(world, one_turn);
+    }
     assert_int_equal(check_all(world, "event.accepted"), event);
 }
 
@@ -415,6 +450,7 @@ int main(void)
         TEST(what_arrives_meanwhile_is_one_commit),
         TEST(a_commit_waits_a_little_for_more),
         TEST(a_full_segment_is_sealed_and_indexed),
+        TEST(it_can_be_closed_before_it_turns),
         TEST(attempts_fill_a_segment),
         TEST(a_new_segment_carries_on),
         TEST(a_segment_ends_by_age_too),
