@@ -17,23 +17,31 @@ static void forget(gate_t *gate, size_t i)
             (gate->n_refused - i) * sizeof *gate->refused);
 }
 
-static void refuse(gate_t *gate, uint64_t peer, int64_t now_ms)
+static void refuse(gate_t *gate, uint64_t peer, uint64_t request, int64_t now_ms)
 {
+    gate_refused_t refused = {peer, request, now_ms + GATE_HELD_MS};
     gate_refused_t *known = find(gate, peer);
-    if (known)
+    if (known) {
+        refused.first = known->first;
         forget(gate, (size_t)(known - gate->refused));
+    }
     if (gate->n_refused == GATE_PEERS_MAX)
         forget(gate, 0);
-    gate->refused[gate->n_refused++] = (gate_refused_t){peer, now_ms + GATE_RETRY_AFTER_MS};
+    gate->refused[gate->n_refused++] = refused;
 }
 
-bool gate_admits(gate_t *gate, uint64_t peer, int64_t now_ms)
+bool gate_admits(gate_t *gate, uint64_t peer, uint64_t request, int64_t now_ms)
 {
-    if (gate->closed) {
-        refuse(gate, peer, now_ms);
-        return false;
-    }
     while (gate->n_refused > 0 && gate->refused[0].until_ms <= now_ms)
         forget(gate, 0); /* they end in the order in which they began */
-    return gate->n_refused == 0 || !find(gate, peer);
+    if (gate->closed) {
+        refuse(gate, peer, request, now_ms);
+        return false;
+    }
+    gate_refused_t *known = gate->n_refused > 0 ? find(gate, peer) : NULL;
+    if (known && known->first != request)
+        return false;
+    if (known)
+        forget(gate, (size_t)(known - gate->refused));
+    return true;
 }

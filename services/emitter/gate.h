@@ -3,8 +3,9 @@
  *
  * A core that pipelines has more requests on their way when it hears busy. It must stop there and
  * later begin again with the request that was refused; what it had sent after that must not be
- * taken before. So a connection that was told busy hears nothing else for as long as it was told to
- * wait, even if there is room again meanwhile. */
+ * taken before, however long the network holds it up. So a connection that was told busy hears
+ * nothing else until the first refused request comes again (go-back-N), even if there is room again
+ * meanwhile. Who never sends that one again is let go on after GATE_HELD_MS. */
 #ifndef PROVISOR_GATE_H
 #define PROVISOR_GATE_H
 
@@ -12,10 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GATE_RETRY_AFTER_MS = 1000, GATE_PEERS_MAX = 1024 };
+enum { GATE_RETRY_AFTER_MS = 1000, GATE_HELD_MS = 10000, GATE_PEERS_MAX = 1024 };
 
 typedef struct {
     uint64_t peer;
+    uint64_t first; /* the first request that was refused */
     int64_t until_ms;
 } gate_refused_t;
 
@@ -26,7 +28,8 @@ typedef struct {
     size_t n_refused;
 } gate_t;
 
-/* May a request of this peer (a hash of its connection) be taken now? False: answer busy. */
-bool gate_admits(gate_t *gate, uint64_t peer, int64_t now_ms);
+/* May this request (a hash of its bytes) of this peer (a hash of its connection) be taken now?
+ * False: answer busy. */
+bool gate_admits(gate_t *gate, uint64_t peer, uint64_t request, int64_t now_ms);
 
 #endif

@@ -1,4 +1,5 @@
 #include "common/base/clk.h"
+#include "common/base/hash.h"
 #include "services/emitter/digest.h"
 #include "services/emitter/emitter_self.h"
 
@@ -159,12 +160,20 @@ static void refuse_envelope(emitter_t *self, request_t *request)
     requests_add_refusal(self, request->source, &error);
 }
 
+static bool may_be_taken(emitter_t *self, uint64_t peer, slice_t bytes)
+{
+    gate_t *gate = &self->gate;
+    bool asks = gate->closed || gate->n_refused > 0;
+    uint64_t request = asks ? hash_bytes(bytes.data, bytes.size) : 0;
+    return gate_admits(gate, peer, request, clk_mono_ms());
+}
+
 void requests_take(emitter_t *self, input_t *input, slice_t bytes)
 {
     uint64_t peer = peer_of(input);
     arena_mark_t before = arena_mark(&self->next->arena);
     request_t *request = add_request(self, input, peer);
-    bool admitted = !input->overflow && gate_admits(&self->gate, peer, clk_mono_ms());
+    bool admitted = !input->overflow && may_be_taken(self, peer, bytes);
     if (input->overflow)
         refuse_envelope(self, request);
     else if (input->source == SOURCE_REPLAY)
