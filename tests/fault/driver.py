@@ -414,6 +414,9 @@ class Driver:
         switches.set("name_gone", 1)
         self.restart(name)
         time.sleep(fault.lasts_s)
+        deadline = time.monotonic() + 5  # on a busy machine it begins late
+        while switches.get("unresolved") == unresolved and time.monotonic() < deadline:
+            time.sleep(0.05)
         if switches.get("unresolved") > unresolved:
             self.fire(fault)
         switches.set("name_gone", 0)
