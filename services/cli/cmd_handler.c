@@ -403,13 +403,15 @@ static void list_row(table_t *table, const handler_t *handler)
     table_cellf(table, "%lld", (long long)handler->priority);
     table_cell(table, handler->events);
     table_cell(table, handler->task);
+    table_cell(table, handler->status_reason);
 }
 
 static int list_run(cli_t *cli)
 {
-    static const char *const titles[] = {"ID", "NAME", "TYPE", "STATUS", "PRIO", "EVENTS", "TASK"};
+    static const char *const titles[] = {"ID",   "NAME",   "TYPE", "STATUS",
+                                         "PRIO", "EVENTS", "TASK", "WHY SUSPENDED"};
     __attribute__((cleanup(handlers_close))) handlers_t *handlers = NULL;
-    AUTO(table) table = table_new(titles, 7);
+    AUTO(table) table = table_new(titles, 8);
     int code = open_handlers(cli, &handlers);
     if (code != EXIT_OK)
         return code;

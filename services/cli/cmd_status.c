@@ -147,16 +147,25 @@ static void add_load_cells(table_t *table, const load_t *load)
     table_cell(table, success.data);
 }
 
+/* Why it is suspended tells more than its last error, and names that too. */
+static void add_why_cell(table_t *table, const handler_t *handler, const load_t *load)
+{
+    AUTO_BUF why = {0};
+    if (handler->status == HANDLER_SUSPENDED)
+        buf_printf(&why, "suspended: %s",
+                   handler->status_reason ? handler->status_reason : "no reason was given");
+    else
+        buf_add_str(&why, !load ? "-" : load->last_error ? load->last_error : "");
+    table_cell(table, why.data);
+}
+
 static void add_handler_row(table_t *table, const handler_t *handler, const load_t *load)
 {
     table_cellf(table, "%lld", (long long)handler->id);
     table_cell(table, handler->name);
     table_cell(table, handler_status_str(handler->status));
     add_load_cells(table, load);
-    if (handler->status == HANDLER_SUSPENDED)
-        table_cell(table, handler->status_reason);
-    else
-        table_cell(table, load ? load->last_error : "-");
+    add_why_cell(table, handler, load);
 }
 
 /* null where the value is not known */
@@ -175,6 +184,7 @@ static void add_handler_json(json_writer_t *w, const handler_t *handler, const l
     json_key_int(w, "handler_id", handler->id);
     json_key_str(w, "name", handler->name);
     json_key_str(w, "status", handler_status_str(handler->status));
+    json_key_str(w, "status_reason", handler->status_reason);
     key_int(w, "pending", load ? &load->pending : NULL);
     key_int(w, "lanes", load ? &load->lanes : NULL);
     key_int(w, "blocked_lanes", load ? &load->blocked_lanes : NULL);

@@ -170,9 +170,14 @@ def test_410_suspends_and_enable_goes_on(pipeline, handler):
         core.accept([event(object_id=n) for n in range(1, 6)])
         wait_until(lambda: "410" in json.dumps(pipeline.records(["handler.suspended"])),
                    what="handler.suspended in the audit")
+    assert "suspended: answered 410 Gone" in pipeline.cli("status", check=False).stdout
+    assert "answered 410 Gone" in pipeline.cli("handler", "list").stdout
+    for shown in pipeline.cli_json("status")[0]["handlers"] + pipeline.cli_json("handler", "list"):
+        assert shown["status_reason"].startswith("answered 410 Gone"), shown
     at = h.count()
     gone[0] = False
     pipeline.cli("handler", "enable", str(id_))
+    assert "410" not in pipeline.cli("handler", "list").stdout, "the reason outlived the suspension"
     h.wait(at + 6)
     assert [b["event"]["object_id"] for b in h.bodies()[at:]].count(1) == 2
 
