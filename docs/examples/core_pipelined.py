@@ -6,8 +6,11 @@ Usage: core_pipelined.py ENDPOINT COUNT    sends COUNT events for 100 clients
 What is unanswered after a time-out, or answered "busy", is sent again from the first such request
 on, in the same order: the keys make what had arrived a duplicate, so nothing is doubled, lost or swapped.
 
+Each request carries its number in a frame of its own, which comes back with the answer: an answer to a
+later request tells that earlier ones are lost.
+
 The library must not mend a broken connection (RECONNECT_IVL -1): requests that were under way in it
-are lost, later ones would arrive, and an answer would be taken for that of an earlier request."""
+are lost and later ones would arrive, so that events would overtake others of their object."""
 
 import json
 import sys
@@ -35,13 +38,21 @@ def request(n):
             "data": {"n": n}}
 
 
+def receive(number):
+    """The answer to this request."""
+    if not socket.poll(TIMEOUT_MS):
+        return NO_ANSWER
+    answered, _, answer = socket.recv_multipart()
+    return json.loads(answer) if int(answered) == number else NO_ANSWER
+
+
 socket, done, sent = connect(), 0, 0
 while done < count:
     try:
         while sent < count and sent - done < WINDOW:
-            socket.send_json(request(sent))
+            socket.send_multipart([b"%d" % sent, b"", json.dumps(request(sent)).encode()])
             sent += 1
-        answer = socket.recv_json() if socket.poll(TIMEOUT_MS) else NO_ANSWER
+        answer = receive(done)
     except zmq.Again:  # no connection to send into
         answer = NO_ANSWER
     if answer["status"] in ("accepted", "duplicate"):

@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
+import zmq
 
 from provisor import event, wait_until, whole_lines
 
@@ -43,6 +45,32 @@ def test_a_pipelining_core_in_python(pipeline, handler):
     done = run(sys.executable, EXAMPLES / "core_pipelined.py", pipeline.env["PROVISOR_EMITTER_INTAKE"], "1000")
     assert done.stdout == "1000 accepted\n", done.stderr
     h.wait(1000)
+
+
+def test_a_pipelining_core_takes_no_answer_for_another_requests():
+    """As when the library mends a broken connection: one request is lost, later ones are answered."""
+    intake = zmq.Context.instance().socket(zmq.ROUTER)
+    intake.linger = 0
+    port = intake.bind_to_random_port("tcp://127.0.0.1")
+    core = subprocess.Popen([sys.executable, EXAMPLES / "core_pipelined.py", f"tcp://127.0.0.1:{port}", "20"],
+                            stdout=subprocess.PIPE, text=True)
+    taken, lose, until = [], True, time.monotonic() + 60
+    try:
+        while core.poll() is None and time.monotonic() < until:
+            if not intake.poll(100):
+                continue
+            *envelope, request = intake.recv_multipart()
+            n = json.loads(request)["data"]["n"]
+            if n == 3 and lose:
+                lose = False
+                continue
+            taken.append(n)
+            intake.send_multipart([*envelope, b'{"status":"accepted","id":"01KDVDNG00A1B2C3D4E5F6G7H8"}'])
+    finally:
+        core.kill()
+        out, _ = core.communicate(timeout=60)
+        intake.close()
+    assert out == "20 accepted\n" and sorted(set(taken)) == list(range(20))
 
 
 def test_a_core_in_c(pipeline, handler, tmp_path):

@@ -44,10 +44,12 @@ def test_single_and_array(emitter, kind, pack, unpack):
 
 def test_the_envelope_comes_back(emitter):
     body = encode(event())
-    for frames in ([body], [b"", body], [b"", b"x", b"y", body]):
+    for frames in ([body], [b"", body], [b"", b"x", b"y", body], [b"n" * 200] * 15 + [body]):
         answer = emitter.ask(*frames)
         assert answer[:-1] == frames[:-1]
         assert json.loads(answer[-1])["status"] == "accepted"
+    for refused in (b"{", b"{}", b"\x81", b" " * (9 << 20)):
+        assert emitter.ask(b"17", b"", refused)[:-1] == [b"17", b""]
 
 
 def test_pipelined_answers_are_in_order(emitter):
