@@ -41,6 +41,8 @@ class Driver:
         self.started = {}        # stage: when
         self.armed = {}          # stage: the fault that will kill it
         self.unwritable = {name: 0 for name in self.stages}  # for how many reasons they cannot write now
+        self.syncs_held = {name: [] for name in self.stages}  # so many ms, by each fault that holds them
+        self.syncs_lock = threading.Lock()
         self.up = set()          # stages that are to be running
         self.diary, self.failures = [], []
         self.fired = []          # names of faults
@@ -224,14 +226,28 @@ class Driver:
             self.note(f"power cut lost {lost} writes")
         self.kill_several(fault, names, between)
 
+    @contextlib.contextmanager
+    def hold_syncs(self, names, ms):
+        """Each sync takes so long; the longest time counts when several faults hold them."""
+        for name in names:
+            self.hold_sync(name, list.append, ms)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.hold_sync(name, list.remove, ms)
+
+    def hold_sync(self, name, change, ms):
+        with self.syncs_lock:
+            held = self.syncs_held[name]
+            change(held, ms)
+            self.rig.switches[name].set("sync_ms", max(held, default=0))
+
     def wait_for_syncs(self, names):
         """Their commits wait so long that whoever has told of one before that has lied."""
         began = time.monotonic()
-        for name in names:
-            self.rig.switches[name].set("sync_ms", 400)
-        time.sleep(1)
-        for name in names:
-            self.rig.switches[name].set("sync_ms", 0)
+        with self.hold_syncs(names, 400):
+            time.sleep(1)
         self.note("slow syncs", "", began)
 
     def fault_slow_power_cut(self, fault):
@@ -359,20 +375,22 @@ class Driver:
         if sent_again() > before:
             self.fire(fault)
 
-    def switch(self, fault, switch, value, seconds):
+    def fault_slow_sync(self, fault):
         name = self.named(fault)
         began = time.monotonic()
-        self.rig.switches[name].set(switch, value)
-        time.sleep(seconds)
-        self.rig.switches[name].set(switch, 0)
+        with self.hold_syncs([name], 500):
+            time.sleep(max(SLOW_SYNC_S, fault.lasts_s))
         self.note(fault.kind, name, began)
         self.fire(fault)
 
-    def fault_slow_sync(self, fault):
-        self.switch(fault, "sync_ms", 500, max(SLOW_SYNC_S, fault.lasts_s))
-
     def fault_clock(self, fault):
-        self.switch(fault, "clock_ms", fault.random.choice((-3600000, 3600000)), fault.lasts_s)
+        name = self.named(fault)
+        began = time.monotonic()
+        self.rig.switches[name].set("clock_ms", fault.random.choice((-3600000, 3600000)))
+        time.sleep(fault.lasts_s)
+        self.rig.switches[name].set("clock_ms", 0)
+        self.note(fault.kind, name, began)
+        self.fire(fault)
 
     def fault_sync_fails(self, fault):
         """EIO: the process must stop at once; what it does next is read from disk."""
