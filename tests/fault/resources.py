@@ -24,8 +24,9 @@ def connected_to(pid, ports):
     return inodes
 
 
-def descriptors(pid, handler_ports):
-    """-> Counter by kind: sockets (but for those to handlers, which are kept for reuse), files, ..."""
+def descriptors(pid, handler_ports, undo):
+    """-> Counter by kind: sockets (but for those to handlers, which are kept for reuse), files (not the
+    shim's notes, one per open file of a store), ..."""
     to_handlers, kinds = connected_to(pid, handler_ports), collections.Counter()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         target = ""
@@ -34,7 +35,7 @@ def descriptors(pid, handler_ports):
         if target.startswith("socket:"):
             if re.sub(r"\D", "", target) not in to_handlers:
                 kinds["socket"] += 1
-        elif target:
+        elif target and not target.startswith(f"{undo}/"):
             kinds["file" if target.startswith("/") else target] += 1
     return kinds
 
@@ -49,6 +50,7 @@ class Resources:
     def __init__(self, rig):
         self.rig = rig
         self.ports = {port for pair in rig.handler_ports.values() for port in pair}
+        self.undo = rig.undo.resolve()
         self.sanitized = "PROVISOR_SLOW" in os.environ
         self.most_kib = 0
 
@@ -58,7 +60,7 @@ class Resources:
         for name, stage in self.rig.pipeline.stages.items():
             with contextlib.suppress(OSError):
                 pid = stage.process.pid
-                held[name] = descriptors(pid, self.ports), memory_kib(pid)
+                held[name] = descriptors(pid, self.ports, self.undo), memory_kib(pid)
         return held
 
     def grown(self, before):
