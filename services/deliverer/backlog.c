@@ -88,18 +88,28 @@ result_t backlog_low_waters(backlog_t *backlog, backlog_on_low_water *on_low_wat
     return end_rows(r);
 }
 
+static void give_known(slice_t ids, slice_t low_water, slice_t node, int partition,
+                       backlog_on_known *on_known, void *owner)
+{
+    for (size_t at = 0; at + QUEUE_KNOWN_SIZE <= ids.size; at += QUEUE_KNOWN_SIZE) {
+        slice_t id = {ids.data + at, ULID_SIZE};
+        if (low_water.size < ULID_SIZE || memcmp(id.data, low_water.data, ULID_SIZE) >= 0)
+            on_known(owner, node, partition, id, ids.data[at + ULID_SIZE] == '1');
+    }
+}
+
 result_t backlog_known(backlog_t *backlog, slice_t node, int partition, slice_t low_water,
                        backlog_on_known *on_known, void *owner)
 {
     result_t r;
-    db_stmt_t *stmt =
-        db_stmt(backlog->db, "SELECT id, unmatched FROM events"
-                             " WHERE node = $1 AND partition = $2 AND id >= $3 ORDER BY id");
+    db_stmt_t *stmt = db_stmt(backlog->db, "SELECT ids FROM known"
+                                           " WHERE node = $1 AND partition = $2 AND last_id >= $3"
+                                           " ORDER BY last_id");
     db_bind_text(stmt, 1, node);
     db_bind_int(stmt, 2, partition);
     db_bind_text(stmt, 3, low_water);
     while ((r = db_step(stmt)) == RESULT_OK)
-        on_known(owner, node, partition, db_slice(stmt, 0), db_int(stmt, 1) != 0);
+        give_known(db_slice(stmt, 0), low_water, node, partition, on_known, owner);
     return end_rows(r);
 }
 
@@ -245,14 +255,10 @@ result_t backlog_outbox(backlog_t *backlog, int64_t from_seq, backlog_on_record 
     return end_rows(r);
 }
 
-result_t backlog_find_event(backlog_t *backlog, slice_t node, int partition, slice_t id,
-                            int64_t *ret_seq)
+result_t backlog_find_event(backlog_t *backlog, slice_t id, int64_t *ret_seq)
 {
-    db_stmt_t *stmt = db_stmt(
-        backlog->db, "SELECT seq FROM events WHERE node = $1 AND partition = $2 AND id = $3");
-    db_bind_text(stmt, 1, node);
-    db_bind_int(stmt, 2, partition);
-    db_bind_text(stmt, 3, id);
+    db_stmt_t *stmt = db_stmt(backlog->db, "SELECT seq FROM events WHERE id = $1");
+    db_bind_text(stmt, 1, id);
     return one_int(stmt, ret_seq);
 }
 

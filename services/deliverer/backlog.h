@@ -28,7 +28,7 @@ result_t backlog_outbox_newest(backlog_t *backlog, int64_t *ret_seq) MUST_CHECK;
 typedef void(backlog_on_low_water)(void *owner, slice_t node, int partition, slice_t id);
 result_t backlog_low_waters(backlog_t *backlog, backlog_on_low_water *on_low_water,
                             void *owner) MUST_CHECK;
-/* Ids from low_water on, in order. */
+/* Ids from low_water on, about in order. */
 typedef void(backlog_on_known)(void *owner, slice_t node, int partition, slice_t id,
                                bool unmatched);
 result_t backlog_known(backlog_t *backlog, slice_t node, int partition, slice_t low_water,
@@ -50,7 +50,7 @@ result_t backlog_lane(backlog_t *backlog, int64_t handler_id, uint64_t object, i
                       size_t max, queue_delivery_t *ret_deliveries, size_t *ret_n) MUST_CHECK;
 result_t backlog_lane_count(backlog_t *backlog, int64_t handler_id, uint64_t object,
                             int64_t *ret_count) MUST_CHECK;
-/* on_event is called with the event's row; RESULT_NOT_FOUND also when only its id is known. A call,
+/* on_event is called with the event's row; A call,
  * because a row that stays open would hold back the checkpoint and what later reads see. */
 typedef void(backlog_on_event)(void *owner, const event_t *event);
 result_t backlog_event(backlog_t *backlog, int64_t seq, backlog_on_event *on_event,
@@ -61,8 +61,7 @@ result_t backlog_outbox(backlog_t *backlog, int64_t from_seq, backlog_on_record 
                         void *owner) MUST_CHECK;
 
 /* For the control socket. */
-result_t backlog_find_event(backlog_t *backlog, slice_t node, int partition, slice_t id,
-                            int64_t *ret_seq) MUST_CHECK;
+result_t backlog_find_event(backlog_t *backlog, slice_t id, int64_t *ret_seq) MUST_CHECK;
 /* ret_before: how many of the same lane come before it. */
 result_t backlog_delivery(backlog_t *backlog, int64_t seq, int64_t handler_id,
                           queue_delivery_t *ret_delivery, int64_t *ret_before) MUST_CHECK;

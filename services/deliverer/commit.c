@@ -42,6 +42,9 @@ void commit_destroy(commit_t **commit, cache_t *cache)
     }
     free((*commit)->events);
     free((*commit)->deliveries);
+    for (size_t i = 0; i < (*commit)->n_known; i++)
+        buf_release(&(*commit)->known[i].ids);
+    free((*commit)->known);
     free((*commit)->outcomes);
     free((*commit)->low_waters);
     free((*commit)->failing);
@@ -54,6 +57,29 @@ bool commit_empty(const commit_t *commit)
 {
     return !commit->n_events && !commit->n_outcomes && !commit->n_low_waters &&
            !commit->n_failing && !commit->n_cancels && !commit->settle_seq && !commit->test_boot;
+}
+
+/* Events of a source come one behind the other. */
+static commit_known_t *known_of(commit_t *commit, slice_t node, int partition)
+{
+    for (size_t i = commit->n_known; i-- > 0;)
+        if (commit->known[i].partition == partition && slice_is(node, commit->known[i].node))
+            return &commit->known[i];
+    commit_known_t *known = ADD(commit, known, n_known, known_capacity);
+    *known = (commit_known_t){.partition = partition};
+    memcpy(known->node, node.data, node.size);
+    return known;
+}
+
+static void add_known(commit_t *commit, slice_t node, int partition, slice_t id, bool unmatched)
+{
+    ENSURE(id.size == ULID_SIZE);
+    commit_known_t *known = known_of(commit, node, partition);
+    buf_add_slice(&known->ids, id);
+    buf_add_char(&known->ids, unmatched ? '1' : '0');
+    if (memcmp(id.data, known->last_id.text, ULID_SIZE) > 0)
+        memcpy(known->last_id.text, id.data, ULID_SIZE);
+    touch(commit, QUEUE_KNOWN_SIZE);
 }
 
 void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int partition,
@@ -70,13 +96,16 @@ void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int pa
     ENSURE(event->event);
     memcpy(event->node, node.data, node.size);
     entry->place = (int64_t)commit->n_events - 1;
+    add_known(commit, node, partition, event->event->id, unmatched);
     touch(commit, (size_t)cache_entry_bytes(entry));
 }
 
-void commit_delivery(commit_t *commit, const queue_delivery_t *delivery)
+void commit_delivery(commit_t *commit, const queue_delivery_t *delivery, bool soon)
 {
     *ADD(commit, deliveries, n_deliveries, deliveries_capacity) = *delivery;
     commit->events[commit->n_events - 1].n++;
+    commit->n_soon += soon;
+    commit->soon_left += soon;
 }
 
 /* The delivery's row in this batch; NULL: the event is not in it. */
@@ -99,6 +128,7 @@ static commit_change_t change_of(commit_t *commit, const cache_entry_t *entry,
         return COMMIT_RECORD;
     if (!row)
         return final ? COMMIT_FINISH : COMMIT_RETRY;
+    commit->soon_left -= commit->soon_left > 0 && row->attempts == 0;
     if (final)
         row->handler_id = 0;
     else
@@ -125,19 +155,18 @@ slice_t commit_record(const commit_t *commit, const commit_outcome_t *outcome)
     return (slice_t){commit->records.data + outcome->record, outcome->record_size};
 }
 
-void commit_low_water(commit_t *commit, slice_t node, int partition, const ulid_t *from,
-                      const ulid_t *to)
+void commit_low_water(commit_t *commit, slice_t node, int partition, const ulid_t *id)
 {
     for (size_t i = commit->n_low_waters; i-- > 0;) {
         commit_low_water_t *before = &commit->low_waters[i];
         if (before->partition == partition && slice_is(node, before->node)) {
-            before->to = *to;
+            before->id = *id;
             return;
         }
     }
     ENSURE(node.size <= CUSTODY_NODE_MAX);
     commit_low_water_t *added = ADD(commit, low_waters, n_low_waters, low_waters_capacity);
-    *added = (commit_low_water_t){.partition = partition, .from = *from, .to = *to};
+    *added = (commit_low_water_t){.partition = partition, .id = *id};
     memcpy(added->node, node.data, node.size);
 }
 
@@ -168,14 +197,24 @@ void commit_seal(commit_t *commit)
 
 static result_t apply_event(const commit_t *commit, const commit_event_t *event, db_t *db)
 {
-    slice_t node = slice_of(event->node);
     if (!event->left)
-        return queue_put_known(db, event->entry->seq, event->event->id, node, event->partition,
-                               event->unmatched);
-    result_t r = queue_put_event(db, event->entry->seq, event->event, node, event->partition);
+        return RESULT_OK;
+    result_t r = queue_put_event(db, event->entry->seq, event->event, slice_of(event->node),
+                                 event->partition);
     for (size_t i = event->first; i < event->first + event->n && r == RESULT_OK; i++)
         if (commit->deliveries[i].handler_id)
             r = queue_put_delivery(db, &commit->deliveries[i]);
+    return r;
+}
+
+static result_t apply_known(const commit_t *commit, db_t *db)
+{
+    result_t r = RESULT_OK;
+    for (size_t i = 0; i < commit->n_known && r == RESULT_OK; i++) {
+        const commit_known_t *known = &commit->known[i];
+        r = queue_put_known(db, slice_of(known->node), known->partition, &known->last_id,
+                            buf_slice(&known->ids));
+    }
     return r;
 }
 
@@ -227,7 +266,7 @@ static result_t apply_rest(const commit_t *commit, db_t *db)
     for (size_t i = 0; i < commit->n_low_waters && r == RESULT_OK; i++) {
         const commit_low_water_t *raised = &commit->low_waters[i];
         r = queue_raise_low_water(db, slice_of(raised->node), raised->partition,
-                                  slice_of(raised->from.text), slice_of(raised->to.text));
+                                  slice_of(raised->id.text));
     }
     for (size_t i = 0; i < commit->n_failing && r == RESULT_OK; i++)
         r = queue_set_failing(db, commit->failing[i].handler_id, commit->failing[i].since_ms);
@@ -247,6 +286,8 @@ result_t commit_apply(const commit_t *commit, db_t *db)
     result_t r = RESULT_OK;
     for (size_t i = 0; i < commit->n_events && r == RESULT_OK; i++)
         r = apply_event(commit, &commit->events[i], db);
+    if (r == RESULT_OK)
+        r = apply_known(commit, db);
     if (r == RESULT_OK)
         r = apply_outcomes(commit, db);
     return r == RESULT_OK ? apply_rest(commit, db) : r;

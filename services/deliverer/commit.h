@@ -2,9 +2,9 @@
  * low_water, what the auditor has.
  *
  * The loop collects it while the one before is with the writer. Until then a delivery of it can
- * still get an outcome; what is final by then needs no row, and an event that has none left only
- * its id. commit_seal fixes that; from then on the batch does not change and commit_apply may be
- * called again with it.
+ * still get an outcome; what is final by then needs no row, nor does an event that has none left.
+ * Of each event its id is stored. commit_seal fixes that; from then on the batch does not change
+ * and commit_apply may be called again with it.
  *
  *     commit_custody, commit_delivery, commit_outcome, ...      loop
  *     commit_seal                                               loop: no additions any more
@@ -42,10 +42,18 @@ typedef struct {
     size_t record, record_size; /* encoded, in records */
 } commit_outcome_t;
 
+/* The ids of a source's events, for queue_put_known (). */
 typedef struct {
     char node[CUSTODY_NODE_MAX + 1];
     int partition;
-    ulid_t from, to;
+    ulid_t last_id;
+    buf_t ids;
+} commit_known_t;
+
+typedef struct {
+    char node[CUSTODY_NODE_MAX + 1];
+    int partition;
+    ulid_t id;
 } commit_low_water_t;
 
 typedef struct {
@@ -63,6 +71,10 @@ typedef struct {
     size_t n_events, events_capacity;
     queue_delivery_t *deliveries; /* handler_id 0: it has its final outcome */
     size_t n_deliveries, deliveries_capacity;
+    size_t n_soon;    /* of the deliveries: will have an outcome soon */
+    size_t soon_left; /* of these, about: have none yet */
+    commit_known_t *known;
+    size_t n_known, known_capacity;
     commit_outcome_t *outcomes;
     size_t n_outcomes, outcomes_capacity;
     commit_low_water_t *low_waters;
@@ -84,18 +96,18 @@ commit_t *commit_new(void);
 void commit_destroy(commit_t **commit, cache_t *cache);
 bool commit_empty(const commit_t *commit);
 
-/* The entry has content; the batch takes a reference of its own. Deliveries of the event follow. */
+/* The entry has content; the batch takes a reference of its own. Deliveries of the event follow.
+ * soon: nothing is known that would hold up its first attempt, or make it fail. */
 void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int partition,
                     bool unmatched);
-void commit_delivery(commit_t *commit, const queue_delivery_t *delivery);
+void commit_delivery(commit_t *commit, const queue_delivery_t *delivery, bool soon);
 /* An outcome, in the order in which they became known. entry: the event's, if memory has it.
  * final: the delivery is over; else it waits with what delivery says. has_row false: custody never
  * made a delivery of it. */
 void commit_outcome(commit_t *commit, const cache_entry_t *entry, const queue_delivery_t *delivery,
                     bool final, bool has_row, int64_t outbox_seq, const record_t *record);
 slice_t commit_record(const commit_t *commit, const commit_outcome_t *outcome);
-void commit_low_water(commit_t *commit, slice_t node, int partition, const ulid_t *from,
-                      const ulid_t *to);
+void commit_low_water(commit_t *commit, slice_t node, int partition, const ulid_t *id);
 void commit_failing(commit_t *commit, int64_t handler_id, int64_t since_ms);
 void commit_cancel(commit_t *commit, const queue_cancel_t *cancel);
 void commit_cancel_done(commit_t *commit, int64_t id);

@@ -122,14 +122,12 @@ static known_t *insert(source_t *source, const ulid_t *id)
     return &source->ids[place];
 }
 
-bool custody_raise(custody_t *custody, slice_t node, int partition, const ulid_t *low_water,
-                   ulid_t *ret_from)
+bool custody_raise(custody_t *custody, slice_t node, int partition, const ulid_t *low_water)
 {
     bool seen = find_source(custody, node, partition) != NULL;
     source_t *source = need_source(custody, node, partition);
     if (seen && strcmp(low_water->text, source->low_water.text) <= 0)
         return false;
-    *ret_from = source->low_water;
     source->low_water = *low_water;
     if (low_water->text[0]) {
         size_t place = place_of(source, low_water);

@@ -4,9 +4,9 @@
  * that was taken. An id below low_water has its receipt, so nobody asks for it again and it can be
  * forgotten: no time-out decides what is a duplicate (architecture.md 3.3).
  *
- *     custody_raise (custody, node, partition, &low_water, &from)      each message says it
+ *     custody_raise (custody, node, partition, &low_water)             each message says it
  *     custody_take (custody, node, partition, &id, &unmatched)         each event of it
- *     custody_committed (custody, node, partition, &id)                its row is on disk
+ *     custody_committed (custody, node, partition, &id)                it is on disk
  */
 #ifndef PROVISOR_CUSTODY_H
 #define PROVISOR_CUSTODY_H
@@ -27,9 +27,8 @@ typedef struct custody_t custody_t;
 custody_t *custody_new(void);
 void custody_destroy(custody_t **custody);
 /* Takes low_water over when it is higher than the one known and forgets the ids below it. True:
- * it changed or node and partition were never seen; ret_from is the one before ("" at first). */
-bool custody_raise(custody_t *custody, slice_t node, int partition, const ulid_t *low_water,
-                   ulid_t *ret_from);
+ * it changed or node and partition were never seen. */
+bool custody_raise(custody_t *custody, slice_t node, int partition, const ulid_t *low_water);
 /* node at most CUSTODY_NODE_MAX characters. unmatched: this copy comes with an empty set of
  * handlers. On return the same of the first copy, which fixed the set (false if BELOW). */
 custody_verdict_t custody_take(custody_t *custody, slice_t node, int partition, const ulid_t *id,

@@ -26,6 +26,10 @@
 /* A batch that holds this much goes to disk before more is taken in or started. There are two of
  * them, one with the writer. */
 #define COMMIT_BYTES_MAX 8388608
+/* A batch with so many deliveries that will have an outcome soon is committed before more is read.
+ * What waits in an emitter's journal has a row there; here it would get rows of its own, which cost
+ * several times what an event costs whose deliveries are over when its batch is committed. */
+#define COMMIT_SOON_MAX 1024
 
 typedef struct {
     int64_t queue_max;   /* deliveries */

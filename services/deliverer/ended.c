@@ -49,8 +49,10 @@ static void commit_end(deliverer_t *d, const cache_entry_t *entry, const queue_d
     if (has_row) {
         busy_set(d->busy, delivery->seq, delivery->handler_id, NULL);
         d->pending--;
-        if (handler)
+        if (handler) {
             handler->pending--;
+            handler->ended++;
+        }
     }
     d->counts.delivered += record->topic.data == topic_delivered;
     d->counts.exhausted += record->topic.data == topic_exhausted;

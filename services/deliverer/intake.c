@@ -16,6 +16,8 @@ enum {
     RECEIPTS_HWM = 10000,
     TARGETS_BYTES = 8 << 20, /* of the handlers that a message matched */
     LOG_EVERY_MS = 1000,
+    SOON_FIRST = 64, /* deliveries to a handler of which nothing is known yet */
+    SOON_SECONDS = 8,
     BEHIND_MS = 10000, /* after the last message that was matched with a newer table */
 };
 
@@ -102,11 +104,10 @@ static void log_bad(intake_t *intake, const char *event, const char *text)
 static void raise_low_water(deliverer_t *d, const batch_t *batch)
 {
     ulid_t low_water = {""};
-    ulid_t from;
     if (batch->low_water.size && ulid_parse(batch->low_water, &low_water) != RESULT_OK)
         return;
-    if (custody_raise(d->custody, batch->node, (int)batch->partition, &low_water, &from))
-        commit_low_water(d->next, batch->node, (int)batch->partition, &from, &low_water);
+    if (custody_raise(d->custody, batch->node, (int)batch->partition, &low_water))
+        commit_low_water(d->next, batch->node, (int)batch->partition, &low_water);
 }
 
 static uint64_t lane_key(const settings_t *settings, const event_t *event)
@@ -125,6 +126,15 @@ static void reserve_targets(intake_t *intake, size_t n)
     intake->targets_capacity = n;
 }
 
+/* Will it have an outcome soon? As far as what its handler did in the last second tells: one that
+ * hangs must not hold up what others get. */
+static bool is_soon(const roster_handler_t *handler)
+{
+    int64_t ended = handler->ended_lately + handler->ended - handler->ended_before;
+    return !handler->failing_since_ms && !roster_paused(handler) &&
+           handler->pending < SOON_FIRST + SOON_SECONDS * ended;
+}
+
 /* One delivery of a new event: into its batch, or at once to its end. */
 static bool take_target(deliverer_t *d, const cache_entry_t *entry, const event_t *event,
                         const target_t *target, lanes_target_t *ret_target)
@@ -141,7 +151,7 @@ static bool take_target(deliverer_t *d, const cache_entry_t *entry, const event_
         return false;
     }
     delivery.object = lane_key(handler->settings, event);
-    commit_delivery(d->next, &delivery);
+    commit_delivery(d->next, &delivery, is_soon(handler));
     handler->pending++;
     d->pending++;
     *ret_target = (lanes_target_t){target->handler_id, delivery.object, target->priority};
@@ -346,7 +356,8 @@ static const char *why_stopped(const intake_t *intake)
     const deliverer_t *d = intake->deliverer;
     if (d->draining)
         return "draining";
-    if (d->open && !d->full && d->next->bytes >= COMMIT_BYTES_MAX)
+    if (d->open && !d->full &&
+        (d->next->bytes >= COMMIT_BYTES_MAX || d->next->n_soon >= COMMIT_SOON_MAX))
         return "";
     if (!deliverer_working(d))
         return "the store cannot be written";
@@ -400,9 +411,19 @@ void intake_gate(intake_t *intake)
         zloop_reader_end(d->loop, intake->socket);
 }
 
+static void note_ended(const roster_t *roster)
+{
+    roster_handler_t *handler;
+    for (size_t i = 0; (handler = roster_at(roster, i)); i++) {
+        handler->ended_lately = handler->ended - handler->ended_before;
+        handler->ended_before = handler->ended;
+    }
+}
+
 void intake_poll(intake_t *intake)
 {
     struct statvfs disk;
+    note_ended(intake->deliverer->roster);
     check_behind(intake);
     if (statvfs(config_data(service_config(intake->deliverer->service)), &disk) != 0)
         return;

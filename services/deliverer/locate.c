@@ -15,20 +15,14 @@ static bool find_in_commit(const commit_t *commit, slice_t event_id, locate_even
 
 result_t locate_event(const deliverer_t *d, slice_t event_id, locate_event_t *ret_event)
 {
-    slice_t node;
-    int partition;
     int64_t seq = 0;
     if (find_in_commit(d->running, event_id, ret_event) ||
         find_in_commit(d->next, event_id, ret_event))
         return RESULT_OK;
-    for (size_t i = 0; custody_source(d->custody, i, &node, &partition); i++) {
-        result_t r = backlog_find_event(d->backlog, node, partition, event_id, &seq);
-        if (r == RESULT_OK)
-            *ret_event = (locate_event_t){.seq = seq};
-        if (r != RESULT_NOT_FOUND)
-            return r;
-    }
-    return RESULT_NOT_FOUND;
+    result_t r = backlog_find_event(d->backlog, event_id, &seq);
+    if (r == RESULT_OK)
+        *ret_event = (locate_event_t){.seq = seq};
+    return r;
 }
 
 static const queue_delivery_t *row_at(const locate_event_t *event, size_t i)

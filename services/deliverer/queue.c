@@ -51,6 +51,21 @@ static const char *const migrations[] = {
 
     /* a row holds n records one behind the other, seq is the last one's number */
     "ALTER TABLE outbox ADD COLUMN n BIGINT NOT NULL DEFAULT 1;",
+
+    /* what came into custody with one transaction, per source: QUEUE_KNOWN_SIZE bytes of each event,
+       its id and 1 if nothing matched it. An event's row goes with its last delivery */
+    "CREATE TABLE known ("
+    " node TEXT NOT NULL,"         /* the emitter's */
+    " partition BIGINT NOT NULL,"
+    " last_id TEXT NOT NULL,"      /* the greatest */
+    " ids TEXT NOT NULL,"
+    " PRIMARY KEY (node, partition, last_id)) ${clustered};"
+    "INSERT INTO known SELECT node, partition, id, id || unmatched FROM events;"
+    "DELETE FROM events WHERE body IS NULL"
+    " OR NOT EXISTS (SELECT 1 FROM deliveries WHERE event_seq = seq);"
+    "DROP INDEX events_source;"
+    "ALTER TABLE events DROP COLUMN unmatched;"
+    "CREATE INDEX events_id ON events (id);",
     NULL,
 };
 /* clang-format on */
@@ -59,14 +74,26 @@ struct queue_t {
     store_t *store;
 };
 
-static result_t count_rows(db_t *db, int partition, int64_t *ret_rows)
+static result_t count(db_stmt_t *stmt, int partition, int64_t *ret_count)
 {
-    db_stmt_t *stmt = db_stmt(db, "SELECT COUNT(*) FROM events WHERE partition = $1");
     db_bind_int(stmt, 1, partition);
     result_t r = db_step(stmt);
     if (r == RESULT_OK)
-        *ret_rows = db_int(stmt, 0);
+        *ret_count = db_int(stmt, 0);
     db_reset(stmt);
+    return r;
+}
+
+/* Those that wait, else those that their emitter may still ask for. */
+static result_t count_events(db_t *db, int partition, int64_t *ret_count)
+{
+    result_t r = count(db_stmt(db, "SELECT COUNT(*) FROM events WHERE partition = $1"), partition,
+                       ret_count);
+    if (r != RESULT_OK || *ret_count)
+        return r;
+    r = count(db_stmt(db, "SELECT COALESCE(SUM(LENGTH(ids)), 0) FROM known WHERE partition = $1"),
+              partition, ret_count);
+    *ret_count /= QUEUE_KNOWN_SIZE;
     return r;
 }
 
@@ -77,7 +104,7 @@ static result_t check_lost(db_t *db, partitions_t lost, fault_t *fault)
         int64_t rows = 0;
         if (!partitions_has(lost, p))
             continue;
-        result_t r = count_rows(db, p, &rows);
+        result_t r = count_events(db, p, &rows);
         if (r != RESULT_OK)
             return fault_set(fault, r, "queue.db: %s", db_error(db));
         if (rows)
@@ -161,10 +188,10 @@ const char *queue_node(const queue_t *queue)
 
 result_t queue_put_event(db_t *db, int64_t seq, const event_t *event, slice_t node, int partition)
 {
-    db_stmt_t *stmt = db_stmt(
-        db, "INSERT INTO events (seq, id, node, partition, unmatched, object, events_id, kind,"
-            " object_id, webhook_id, replay_handler, replay, accepted_ms, body)"
-            " VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
+    db_stmt_t *stmt =
+        db_stmt(db, "INSERT INTO events (seq, id, node, partition, object, events_id, kind,"
+                    " object_id, webhook_id, replay_handler, replay, accepted_ms, body)"
+                    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
     db_bind_int(stmt, 1, seq);
     db_bind_text(stmt, 2, event->id);
     db_bind_text(stmt, 3, node);
@@ -181,16 +208,14 @@ result_t queue_put_event(db_t *db, int64_t seq, const event_t *event, slice_t no
     return db_run(stmt);
 }
 
-result_t queue_put_known(db_t *db, int64_t seq, slice_t id, slice_t node, int partition,
-                         bool unmatched)
+result_t queue_put_known(db_t *db, slice_t node, int partition, const ulid_t *last_id, slice_t ids)
 {
-    db_stmt_t *stmt = db_stmt(db, "INSERT INTO events (seq, id, node, partition, unmatched, object)"
-                                  " VALUES ($1, $2, $3, $4, $5, 0)");
-    db_bind_int(stmt, 1, seq);
-    db_bind_text(stmt, 2, id);
-    db_bind_text(stmt, 3, node);
-    db_bind_int(stmt, 4, partition);
-    db_bind_int(stmt, 5, unmatched);
+    db_stmt_t *stmt = db_stmt(db, "INSERT INTO known (node, partition, last_id, ids)"
+                                  " VALUES ($1, $2, $3, $4)");
+    db_bind_text(stmt, 1, node);
+    db_bind_int(stmt, 2, partition);
+    db_bind_text(stmt, 3, slice_of(last_id->text));
+    db_bind_text(stmt, 4, ids);
     return db_run(stmt);
 }
 
@@ -230,30 +255,25 @@ result_t queue_finish(db_t *db, int64_t seq, int64_t handler_id)
     if (r != RESULT_OK)
         return r;
     stmt = db_stmt(db, "DELETE FROM events WHERE seq = $1"
-                       " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_seq = $1)"
-                       " AND id < (SELECT l.id FROM low_water l"
-                       "  WHERE l.node = events.node AND l.partition = events.partition)");
+                       " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_seq = $1)");
     db_bind_int(stmt, 1, seq);
     return db_run(stmt);
 }
 
-result_t queue_raise_low_water(db_t *db, slice_t node, int partition, slice_t from, slice_t to)
+result_t queue_raise_low_water(db_t *db, slice_t node, int partition, slice_t id)
 {
     db_stmt_t *stmt = db_stmt(db, "INSERT INTO low_water (node, partition, id) VALUES ($1, $2, $3)"
                                   " ON CONFLICT (node, partition) DO UPDATE SET id = excluded.id");
     db_bind_text(stmt, 1, node);
     db_bind_int(stmt, 2, partition);
-    db_bind_text(stmt, 3, to);
+    db_bind_text(stmt, 3, id);
     result_t r = db_run(stmt);
     if (r != RESULT_OK)
         return r;
-    stmt = db_stmt(db, "DELETE FROM events WHERE node = $1 AND partition = $2"
-                       " AND id >= $3 AND id < $4 AND NOT EXISTS"
-                       " (SELECT 1 FROM deliveries WHERE event_seq = events.seq)");
+    stmt = db_stmt(db, "DELETE FROM known WHERE node = $1 AND partition = $2 AND last_id < $3");
     db_bind_text(stmt, 1, node);
     db_bind_int(stmt, 2, partition);
-    db_bind_text(stmt, 3, from);
-    db_bind_text(stmt, 4, to);
+    db_bind_text(stmt, 3, id);
     return db_run(stmt);
 }
 

@@ -9,6 +9,7 @@
 #ifndef PROVISOR_QUEUE_H
 #define PROVISOR_QUEUE_H
 
+#include "common/base/ulid.h"
 #include "common/db/store.h"
 #include "common/service/backup.h"
 #include "common/wire/messages.h"
@@ -32,9 +33,11 @@ result_t queue_backup(const queue_t *queue, backup_t *backup, const char *dir,
 /* An event with deliveries left; rows of deliveries follow. */
 result_t queue_put_event(db_t *db, int64_t seq, const event_t *event, slice_t node,
                          int partition) MUST_CHECK;
-/* An event with none left: only that it was here, until low_water passes it. */
-result_t queue_put_known(db_t *db, int64_t seq, slice_t id, slice_t node, int partition,
-                         bool unmatched) MUST_CHECK;
+/* That these events of a source came into custody, until low_water has passed them all: the same
+ * again is a duplicate. ids: QUEUE_KNOWN_SIZE bytes of each, last_id is the greatest. */
+enum { QUEUE_KNOWN_SIZE = ULID_SIZE + 1 };
+result_t queue_put_known(db_t *db, slice_t node, int partition, const ulid_t *last_id,
+                         slice_t ids) MUST_CHECK;
 
 typedef struct {
     int64_t seq; /* of the event */
@@ -48,11 +51,10 @@ typedef struct {
 result_t queue_put_delivery(db_t *db, const queue_delivery_t *delivery) MUST_CHECK;
 /* It waits for its next attempt. */
 result_t queue_retry(db_t *db, const queue_delivery_t *delivery) MUST_CHECK;
-/* It has its final outcome; the event goes with its last delivery when low_water has passed it. */
+/* It has its final outcome; the event goes with its last delivery. */
 result_t queue_finish(db_t *db, int64_t seq, int64_t handler_id) MUST_CHECK;
-/* Raises low_water and lets go events without deliveries between from and to. */
-result_t queue_raise_low_water(db_t *db, slice_t node, int partition, slice_t from,
-                               slice_t to) MUST_CHECK;
+/* Raises low_water and forgets what it has passed. */
+result_t queue_raise_low_water(db_t *db, slice_t node, int partition, slice_t id) MUST_CHECK;
 
 /* n records, encoded one behind the other, to be told to the auditor, in one row: that costs a
  * fraction of a row each. last_seq is the origin of the last one, those before it have the numbers

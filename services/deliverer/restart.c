@@ -28,9 +28,8 @@ static void on_low_water(void *owner, slice_t node, int partition, slice_t id)
 {
     deliverer_t *d = owner;
     ulid_t low_water = {""};
-    ulid_t from;
     if (id.size == 0 || ulid_parse(id, &low_water) == RESULT_OK)
-        (void)custody_raise(d->custody, node, partition, &low_water, &from);
+        (void)custody_raise(d->custody, node, partition, &low_water);
 }
 
 static result_t load_known(deliverer_t *d)

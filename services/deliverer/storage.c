@@ -8,7 +8,9 @@
 
 enum {
     OUTCOMES_WAIT_MS = 20, /* for a commit of events; nobody waits for them, and each has a price */
-    OUTCOMES_WAIT_MAX = 512 /* or until there are so many */
+    OUTCOMES_WAIT_MAX = 512, /* or until there are so many */
+    CUSTODY_WAIT_MS = 50,    /* for outcomes, while requests are the bottleneck */
+    CUSTODY_SOON = 128,      /* they are not when fewer wait for theirs */
 };
 
 static result_t on_apply(void *owner, db_t *db, void *batch, fault_t *fault)
@@ -132,14 +134,21 @@ static int on_timer(zloop_t *loop, int timer_id, void *self)
     return 0;
 }
 
-/* Outcomes alone ride along with the next events; only when none come they get a commit of their
- * own. */
+/* How long what is collected waits for more of its kind. Events wait for their outcomes: those that
+ * are over need no rows. Outcomes alone ride along with the next events; only when none come they
+ * get a commit of their own. */
+static int64_t wait_of(const commit_t *next)
+{
+    if (next->n_events)
+        return next->soon_left >= CUSTODY_SOON ? CUSTODY_WAIT_MS : 0;
+    return next->n_outcomes < OUTCOMES_WAIT_MAX ? OUTCOMES_WAIT_MS : 0;
+}
+
 static bool may_wait(deliverer_t *d)
 {
     const commit_t *next = d->next;
-    int64_t wait_ms = next->began_ms + OUTCOMES_WAIT_MS - clk_mono_ms();
-    if (next->n_events || next->n_outcomes >= OUTCOMES_WAIT_MAX || next->test_boot ||
-        next->n_cancels || d->draining || wait_ms <= 0)
+    int64_t wait_ms = next->began_ms + wait_of(next) - clk_mono_ms();
+    if (next->test_boot || next->n_cancels || d->draining || wait_ms <= 0)
         return false;
     if (d->storage_timer < 0)
         d->storage_timer = zloop_timer(d->loop, (size_t)wait_ms, 1, on_timer, d);

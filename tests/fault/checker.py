@@ -334,7 +334,7 @@ class Checker:
         """The processes have stopped."""
         for path in sorted(self.rig.pipeline.data.rglob("*.db")):
             tables = {"journal.db": ("journal",),
-                      "queue.db": ("events", "deliveries", "outbox")}.get(path.name, ())
+                      "queue.db": ("events", "deliveries", "known", "outbox")}.get(path.name, ())
             try:
                 yield from self.store(path, tables)
             except sqlite3.Error as e:

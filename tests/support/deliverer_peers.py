@@ -253,7 +253,8 @@ class Deliverer:
 
     def rows(self, table):
         with sqlite3.connect(f"file:{self.data}/queue.db?mode=ro", uri=True) as db:
-            count = "COALESCE(SUM(n), 0)" if table == "outbox" else "COUNT(*)"  # a row of it holds n records
+            count = {"outbox": "COALESCE(SUM(n), 0)",  # a row of it holds n records
+                     "known": "COALESCE(SUM(LENGTH(ids)), 0) / 27"}.get(table, "COUNT(*)")  # and of it many ids
             return db.execute(f"SELECT {count} FROM {table}").fetchone()[0]
 
     def cli(self, *args):

@@ -63,7 +63,7 @@ static cache_entry_t *take(world_t *world, int64_t seq, int64_t n)
     commit_custody(world->commit, entry, NODE, 5, n == 0);
     for (int64_t handler = 1; handler <= n; handler++) {
         queue_delivery_t delivery = {.seq = seq, .handler_id = handler, .object = 9};
-        commit_delivery(world->commit, &delivery);
+        commit_delivery(world->commit, &delivery, true);
     }
     cache_unref(world->cache, entry);
     return entry; /* the batch refers to it */
@@ -94,6 +94,15 @@ static void apply(world_t *world)
     world->commit = commit_new();
 }
 
+/* The one row of ids that were known. */
+static void expect_known(world_t *world, const char *ids)
+{
+    db_stmt_t *stmt = db_stmt(queue_db(world->queue), "SELECT ids FROM known");
+    assert_int_equal(db_step(stmt), RESULT_OK);
+    assert_true(slice_is(db_slice(stmt, 0), ids));
+    assert_int_equal(db_step(stmt), RESULT_NOT_FOUND);
+}
+
 static void what_is_pending_has_rows(void **state)
 {
     world_t *world = *state;
@@ -102,9 +111,12 @@ static void what_is_pending_has_rows(void **state)
     assert_false(commit_empty(world->commit));
     apply(world);
     assert_int_equal(number(world, "SELECT COUNT(*) FROM deliveries"), 3);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM events WHERE body IS NULL"), 1);
-    assert_int_equal(number(world, "SELECT unmatched FROM events WHERE seq = 2"), 1);
-    assert_int_equal(number(world, "SELECT unmatched FROM events WHERE seq = 1"), 0);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 1);
+    assert_int_equal(number(world, "SELECT SUM(seq) FROM events"), 1);
+    expect_known(world, "01M86F6QRC0000000000000001"
+                        "0"
+                        "01M86F6QRC0000000000000002"
+                        "1");
     assert_int_equal(cache_bytes(world->cache), 0);
     assert_true(commit_empty(world->commit));
 }
@@ -119,7 +131,11 @@ static void what_is_final_before_it_is_handed_over_needs_no_row(void **state)
     apply(world);
     assert_int_equal(number(world, "SELECT COUNT(*) FROM deliveries"), 1);
     assert_int_equal(number(world, "SELECT handler_id FROM deliveries"), 1);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM events WHERE body IS NULL"), 1);
+    assert_int_equal(number(world, "SELECT SUM(seq) FROM events"), 1);
+    expect_known(world, "01M86F6QRC0000000000000001"
+                        "0"
+                        "01M86F6QRC0000000000000002"
+                        "0");
     assert_int_equal(number(world, "SELECT SUM(n) FROM outbox"), 2);
 }
 
@@ -149,7 +165,7 @@ static void outcomes_of_rows_change_the_rows(void **state)
     end(world, NULL, 1, 3, true, true);
     apply(world);
     assert_int_equal(number(world, "SELECT COUNT(*) FROM deliveries"), 0);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 1);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 0);
 }
 
 static void a_delivery_that_custody_never_made_has_only_a_record(void **state)
@@ -200,23 +216,59 @@ static void many_records_take_few_rows(void **state)
     assert_int_equal(number(world, "SELECT MIN(seq - n + 1) FROM outbox"), 1);
 }
 
+static void each_source_has_a_row_of_its_ids(void **state)
+{
+    static const struct {
+        const char *node, *id;
+        int partition;
+    } events[] = {{"a", "01M86F6QRC0000000000000003", 1},
+                  {"a", "01M86F6QRC0000000000000001", 2},
+                  {"b", "01M86F6QRC0000000000000004", 1},
+                  {"a", "01M86F6QRC0000000000000002", 1}};
+    world_t *world = *state;
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        event_t event = {.id = slice_of(events[i].id), .body = SLICE("{}")};
+        cache_entry_t *entry = cache_put(world->cache, (int64_t)i + 1, &event, false);
+        commit_custody(world->commit, entry, slice_of(events[i].node), events[i].partition, true);
+        cache_unref(world->cache, entry);
+    }
+    apply(world);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM known"), 3);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM known WHERE node = 'a' AND partition = 1"
+                                   " AND last_id LIKE '%3' AND LENGTH(ids) = 54"),
+                     1);
+}
+
+static void batches_wait_for_what_ends_soon(void **state)
+{
+    world_t *world = *state;
+    cache_entry_t *entry = take(world, 1, 3);
+    assert_int_equal(world->commit->n_soon, 3);
+    end(world, entry, 1, 1, true, true);
+    end(world, entry, 1, 2, false, true);
+    end(world, entry, 1, 2, true, true); /* it had an outcome before */
+    assert_int_equal(world->commit->soon_left, 1);
+    assert_int_equal(world->commit->n_soon, 3);
+}
+
 static void low_water_of_one_batch_is_one_step(void **state)
 {
     world_t *world = *state;
-    ulid_t ids[3] = {{""}, {"01M86F6QRC0000000000000002"}, {"01M86F6QRC0000000000000003"}};
-    cache_entry_t *entry = take(world, 1, 1);
+    ulid_t ids[2] = {{"01M86F6QRC0000000000000002"}, {"01M86F6QRC0000000000000003"}};
+    (void)take(world, 1, 1);
     (void)take(world, 2, 1);
-    end(world, entry, 1, 1, true, true);
-    commit_low_water(world->commit, NODE, 5, &ids[0], &ids[1]);
-    commit_low_water(world->commit, NODE, 6, &ids[0], &ids[1]);
-    commit_low_water(world->commit, NODE, 5, &ids[1], &ids[2]);
+    commit_low_water(world->commit, NODE, 5, &ids[0]);
+    commit_low_water(world->commit, NODE, 6, &ids[0]);
     assert_int_equal(world->commit->n_low_waters, 2);
     apply(world);
     assert_int_equal(number(world, "SELECT COUNT(*) FROM low_water"), 2);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 1); /* the one with a row */
-    end(world, NULL, 2, 1, true, true);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM known"), 1); /* one is above */
+    commit_low_water(world->commit, NODE, 5, &ids[0]);
+    commit_low_water(world->commit, NODE, 5, &ids[1]);
+    assert_int_equal(world->commit->n_low_waters, 1);
     apply(world);
-    assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 0);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM known"), 0);
+    assert_int_equal(number(world, "SELECT COUNT(*) FROM events"), 2); /* they wait */
 }
 
 static void a_cancellation_has_a_row_until_it_is_carried_out(void **state)
@@ -248,6 +300,8 @@ int main(void)
         test(a_delivery_that_custody_never_made_has_only_a_record),
         test(records_keep_their_order_and_numbers),
         test(many_records_take_few_rows),
+        test(each_source_has_a_row_of_its_ids),
+        test(batches_wait_for_what_ends_soon),
         test(low_water_of_one_batch_is_one_step),
         test(a_cancellation_has_a_row_until_it_is_carried_out),
     };

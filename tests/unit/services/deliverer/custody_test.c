@@ -18,13 +18,10 @@ static custody_verdict_t take(custody_t *custody, const char *node, int partitio
     return custody_take(custody, slice_of(node), partition, &id, &unmatched);
 }
 
-static bool raise_to(custody_t *custody, const char *node, int partition, int n, int *ret_from)
+static bool raise_to(custody_t *custody, const char *node, int partition, int n)
 {
     ulid_t low_water = id_of(n);
-    ulid_t from = {"?"};
-    bool raised = custody_raise(custody, slice_of(node), partition, &low_water, &from);
-    *ret_from = from.text[0] ? atoi(from.text + 10) : 0;
-    return raised;
+    return custody_raise(custody, slice_of(node), partition, &low_water);
 }
 
 static void committed(custody_t *custody, const char *node, int partition, int n)
@@ -76,17 +73,14 @@ static void the_first_copy_says_whether_it_matched(void **state)
 static void low_water_forgets_what_is_below(void **state)
 {
     AUTO(custody) custody = custody_new();
-    int from = -1;
     (void)state;
     for (int n = 1; n <= 9; n++)
         assert_int_equal(take(custody, "a", 1, n, false), CUSTODY_NEW);
-    assert_true(raise_to(custody, "a", 1, 4, &from));
-    assert_int_equal(from, 0);
+    assert_true(raise_to(custody, "a", 1, 4));
     assert_int_equal(custody_size(custody), 6);
     assert_int_equal(take(custody, "a", 1, 3, false), CUSTODY_BELOW);
     assert_int_equal(take(custody, "a", 1, 4, false), CUSTODY_RUNNING);
-    assert_true(raise_to(custody, "a", 1, 100, &from));
-    assert_int_equal(from, 4);
+    assert_true(raise_to(custody, "a", 1, 100));
     assert_int_equal(custody_size(custody), 0);
     assert_int_equal(take(custody, "a", 1, 100, false), CUSTODY_NEW);
 }
@@ -95,16 +89,13 @@ static void low_water_never_falls(void **state)
 {
     AUTO(custody) custody = custody_new();
     ulid_t none = {""};
-    ulid_t from;
-    int number = -1;
     (void)state;
-    assert_true(custody_raise(custody, slice_of("a"), 1, &none, &from)); /* never seen */
-    assert_string_equal(from.text, "");
-    assert_false(custody_raise(custody, slice_of("a"), 1, &none, &from));
-    assert_true(raise_to(custody, "a", 1, 50, &number));
-    assert_false(raise_to(custody, "a", 1, 50, &number));
-    assert_false(raise_to(custody, "a", 1, 20, &number));
-    assert_false(custody_raise(custody, slice_of("a"), 1, &none, &from));
+    assert_true(custody_raise(custody, slice_of("a"), 1, &none)); /* never seen */
+    assert_false(custody_raise(custody, slice_of("a"), 1, &none));
+    assert_true(raise_to(custody, "a", 1, 50));
+    assert_false(raise_to(custody, "a", 1, 50));
+    assert_false(raise_to(custody, "a", 1, 20));
+    assert_false(custody_raise(custody, slice_of("a"), 1, &none));
     assert_int_equal(take(custody, "a", 1, 30, false), CUSTODY_BELOW);
     assert_string_equal(custody_low_water(custody, slice_of("a"), 1).text, id_of(50).text);
     assert_string_equal(custody_low_water(custody, slice_of("a"), 2).text, "");
@@ -114,13 +105,12 @@ static void ids_may_come_in_any_order(void **state)
 {
     static const int order[] = {50, 10, 90, 30, 70, 20, 80, 40, 60};
     AUTO(custody) custody = custody_new();
-    int from;
     (void)state;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         assert_int_equal(take(custody, "a", 1, order[i], false), CUSTODY_NEW);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         assert_int_equal(take(custody, "a", 1, order[i], false), CUSTODY_RUNNING);
-    (void)raise_to(custody, "a", 1, 45, &from);
+    (void)raise_to(custody, "a", 1, 45);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         assert_int_equal(take(custody, "a", 1, order[i], false),
                          order[i] < 45 ? CUSTODY_BELOW : CUSTODY_RUNNING);
@@ -129,10 +119,9 @@ static void ids_may_come_in_any_order(void **state)
 static void a_commit_after_low_water_passed_changes_nothing(void **state)
 {
     AUTO(custody) custody = custody_new();
-    int from;
     (void)state;
     (void)take(custody, "a", 1, 5, false);
-    (void)raise_to(custody, "a", 1, 9, &from);
+    (void)raise_to(custody, "a", 1, 9);
     committed(custody, "a", 1, 5);
     committed(custody, "b", 1, 5);
     assert_int_equal(custody_size(custody), 0);
@@ -159,7 +148,6 @@ static void ids_up_to_the_last_one_taken_are_expected(void **state)
 {
     AUTO(custody) custody = custody_new();
     ulid_t ids[10];
-    int from = 0;
     (void)state;
     for (int n = 0; n < 10; n++)
         ids[n] = id_of(n);
@@ -170,7 +158,7 @@ static void ids_up_to_the_last_one_taken_are_expected(void **state)
         assert_int_equal(custody_expects(custody, slice_of("a"), 1, &ids[n]), n <= 7);
     assert_false(custody_expects(custody, slice_of("a"), 2, &ids[1]));
     assert_false(custody_expects(custody, slice_of("b"), 1, &ids[1]));
-    (void)raise_to(custody, "a", 1, 8, &from);
+    (void)raise_to(custody, "a", 1, 8);
     for (int n = 1; n < 10; n++)
         assert_int_equal(custody_expects(custody, slice_of("a"), 1, &ids[n]), n <= 7);
     assert_int_equal(custody_size(custody), 0); /* asking takes nothing */

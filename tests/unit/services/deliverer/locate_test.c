@@ -35,7 +35,7 @@ static queue_delivery_t delivery_of(int64_t seq, int64_t handler)
 static void store(world_t *world, int64_t seq)
 {
     db_t *db = queue_db(world->d.queue);
-    ulid_t id = id_of(seq), none = {""}, from;
+    ulid_t id = id_of(seq), none = {""};
     event_t event = event_of(&id);
     assert_int_equal(db_begin(db), RESULT_OK);
     assert_int_equal(queue_put_event(db, seq, &event, NODE, PARTITION), RESULT_OK);
@@ -44,7 +44,7 @@ static void store(world_t *world, int64_t seq)
         assert_int_equal(queue_put_delivery(db, &delivery), RESULT_OK);
     }
     assert_int_equal(db_commit(db), RESULT_OK);
-    (void)custody_raise(world->d.custody, NODE, PARTITION, &none, &from);
+    (void)custody_raise(world->d.custody, NODE, PARTITION, &none);
 }
 
 static void collect(world_t *world, commit_t *commit, int64_t seq)
@@ -55,7 +55,7 @@ static void collect(world_t *world, commit_t *commit, int64_t seq)
     commit_custody(commit, entry, NODE, PARTITION, false);
     for (int64_t handler = 1; handler <= 3; handler++) {
         queue_delivery_t delivery = delivery_of(seq, handler);
-        commit_delivery(commit, &delivery);
+        commit_delivery(commit, &delivery, true);
     }
     cache_unref(world->d.cache, entry);
 }

@@ -75,11 +75,20 @@ static int64_t count(open_t *it, const char *sql)
     return n;
 }
 
-static void raise_low_water(open_t *it, int64_t from, int64_t to)
+static void put_known(open_t *it, slice_t node, int partition, int64_t first, int64_t last)
 {
-    assert_int_equal(queue_raise_low_water(it->db, NODE, PARTITION,
-                                           slice_of(from ? id_text(from) : ""),
-                                           slice_of(id_text(to))),
+    AUTO_BUF ids = {0};
+    ulid_t last_id = {""};
+    for (int64_t n = first; n <= last; n++)
+        buf_printf(&ids, "%s%d", id_text(n), n % 2 == 0);
+    memcpy(last_id.text, id_text(last), ULID_SIZE);
+    assert_int_equal(queue_put_known(it->db, node, partition, &last_id, buf_slice(&ids)),
+                     RESULT_OK);
+}
+
+static void raise_low_water(open_t *it, int64_t to)
+{
+    assert_int_equal(queue_raise_low_water(it->db, NODE, PARTITION, slice_of(id_text(to))),
                      RESULT_OK);
 }
 
@@ -88,66 +97,64 @@ static void finish(open_t *it, int64_t seq, int64_t handler)
     assert_int_equal(queue_finish(it->db, seq, handler), RESULT_OK);
 }
 
-static void an_event_goes_when_finished_and_passed(void **state)
+static void an_event_goes_with_its_last_delivery(void **state)
 {
     static const int64_t handlers[] = {1, 2};
     open_t it = open_queue(*state);
-    COMMIT(&it, put_event(&it, 10, handlers, 2); raise_low_water(&it, 0, 10));
-    COMMIT(&it, finish(&it, 10, 1); finish(&it, 10, 2));
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM deliveries"), 0);
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1); /* its id may come again */
-    COMMIT(&it, raise_low_water(&it, 10, 11));
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 0);
-    close_queue(&it);
-}
-
-static void an_event_goes_when_passed_and_finished(void **state)
-{
-    static const int64_t handlers[] = {1, 2};
-    open_t it = open_queue(*state);
-    COMMIT(&it, put_event(&it, 10, handlers, 2));
-    COMMIT(&it, raise_low_water(&it, 0, 50));
+    COMMIT(&it, put_event(&it, 10, handlers, 2); put_event(&it, 11, handlers, 1));
+    COMMIT(&it, raise_low_water(&it, 50));
     COMMIT(&it, finish(&it, 10, 2));
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1);
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 2);
     COMMIT(&it, finish(&it, 10, 1));
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 0);
+    assert_int_equal(count(&it, "SELECT SUM(seq) FROM events"), 11);
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM deliveries"), 1);
     close_queue(&it);
 }
 
-static void low_water_of_one_partition_is_not_that_of_another(void **state)
+/* The last two digits of the ids that were given, and + if nothing matched. */
+static void on_known(void *owner, slice_t node, int partition, slice_t id, bool unmatched)
+{
+    assert_true(slice_equal(node, NODE));
+    assert_int_equal(partition, PARTITION);
+    buf_printf(owner, "%.2s%s ", id.data + ULID_SIZE - 2, unmatched ? "+" : "");
+}
+
+static void expect_known(open_t *it, const char *low_water, const char *expected)
+{
+    AUTO_BUF text = {0};
+    assert_int_equal(
+        backlog_known(it->backlog, NODE, PARTITION, slice_of(low_water), on_known, &text),
+        RESULT_OK);
+    assert_true(slice_is(buf_slice(&text), expected));
+}
+
+static void ids_are_known_until_low_water_passes_them(void **state)
+{
+    open_t it = open_queue(*state);
+    COMMIT(&it, put_known(&it, NODE, PARTITION, 10, 12); put_known(&it, NODE, PARTITION, 13, 14);
+           put_known(&it, NODE, PARTITION + 1, 10, 11);
+           put_known(&it, SLICE("other"), PARTITION, 10, 11));
+    expect_known(&it, "", "10+ 11 12+ 13 14+ ");
+    COMMIT(&it, raise_low_water(&it, 12)); /* in the middle of a row */
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM known"), 4);
+    expect_known(&it, id_text(12), "12+ 13 14+ ");
+    COMMIT(&it, raise_low_water(&it, 13));
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM known"), 3);
+    COMMIT(&it, raise_low_water(&it, 15));
+    expect_known(&it, id_text(15), "");
+    assert_int_equal(count(&it, "SELECT COUNT(*) FROM known"), 2); /* of other sources */
+    close_queue(&it);
+}
+
+static void an_event_is_found_by_its_id(void **state)
 {
     static const int64_t handlers[] = {1};
     open_t it = open_queue(*state);
+    int64_t seq = 0;
     COMMIT(&it, put_event(&it, 10, handlers, 1));
-    COMMIT(&it, assert_int_equal(queue_raise_low_water(it.db, NODE, PARTITION + 1, SLICE(""),
-                                                       slice_of(id_text(50))),
-                                 RESULT_OK));
-    COMMIT(&it, assert_int_equal(queue_raise_low_water(it.db, SLICE("other"), PARTITION, SLICE(""),
-                                                       slice_of(id_text(50))),
-                                 RESULT_OK));
-    COMMIT(&it, finish(&it, 10, 1));
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 1);
-    close_queue(&it);
-}
-
-static void a_known_id_has_no_body(void **state)
-{
-    open_t it = open_queue(*state);
-    COMMIT(&it,
-           assert_int_equal(queue_put_known(it.db, 3, slice_of(id_text(3)), NODE, PARTITION, true),
-                            RESULT_OK));
-    assert_int_equal(count(&it, "SELECT unmatched FROM events WHERE body IS NULL"), 1);
-    assert_int_equal(backlog_event(it.backlog, 3, NULL, NULL), RESULT_NOT_FOUND);
-    COMMIT(&it, raise_low_water(&it, 0, 4));
-    assert_int_equal(count(&it, "SELECT COUNT(*) FROM events"), 0);
-    close_queue(&it);
-}
-
-static void the_same_id_is_taken_once(void **state)
-{
-    open_t it = open_queue(*state);
-    COMMIT(&it, put_event(&it, 10, NULL, 0); assert_int_equal(
-        queue_put_known(it.db, 11, slice_of(id_text(10)), NODE, PARTITION, false), RESULT_EXISTS));
+    assert_int_equal(backlog_find_event(it.backlog, slice_of(id_text(10)), &seq), RESULT_OK);
+    assert_int_equal(seq, 10);
+    assert_int_equal(backlog_find_event(it.backlog, slice_of(id_text(11)), &seq), RESULT_NOT_FOUND);
     close_queue(&it);
 }
 
@@ -335,17 +342,23 @@ static void failing_is_set_changed_and_taken_back(void **state)
 
 static void lost_partitions_with_rows_are_refused(void **state)
 {
+    static const int64_t handlers[] = {1};
     const folder_t *folder = *state;
     open_t it = open_queue(folder);
     queue_t *queue = NULL;
     fault_t fault = {""};
     partitions_t without = ~(UINT64_C(1) << PARTITION);
-    COMMIT(&it, put_event(&it, 10, NULL, 0));
+    COMMIT(&it, put_event(&it, 10, handlers, 1));
     close_queue(&it);
     assert_int_equal(queue_open(folder->path, without, &queue, &fault), RESULT_INVALID);
     assert_non_null(strstr(fault.text, "partition 5"));
     it = open_queue(folder); /* the map that is stored did not change */
-    COMMIT(&it, raise_low_water(&it, 0, 11));
+    COMMIT(&it, finish(&it, 10, 1); put_known(&it, NODE, PARTITION, 10, 12));
+    close_queue(&it);
+    assert_int_equal(queue_open(folder->path, without, &queue, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "holds 3 events")); /* that their emitter may ask for */
+    it = open_queue(folder);
+    COMMIT(&it, raise_low_water(&it, 13));
     close_queue(&it);
     assert_int_equal(queue_open(folder->path, without, &queue, &fault), RESULT_OK);
     queue_close(&queue);
@@ -353,15 +366,36 @@ static void lost_partitions_with_rows_are_refused(void **state)
     queue_close(&queue);
 }
 
+/* Version 2 had one table of events, those of which only the id was known among them. */
+static void ids_of_an_older_queue_stay_known(void **state)
+{
+    static const char older[] =
+        "DROP TABLE known; DROP INDEX events_id;"
+        "ALTER TABLE events ADD COLUMN unmatched BIGINT NOT NULL DEFAULT 0;"
+        "CREATE UNIQUE INDEX events_source ON events (node, partition, id);"
+        "INSERT INTO events (seq, id, node, partition, unmatched, object, body)"
+        " VALUES (1, '01M86F6QRC0000000000000010', 'e3f1c05a9b2d4c66', 5, 1, 0, NULL),"
+        " (2, '01M86F6QRC0000000000000011', 'e3f1c05a9b2d4c66', 5, 0, 0, x'7b7d'),"
+        " (3, '01M86F6QRC0000000000000012', 'e3f1c05a9b2d4c66', 5, 0, 0, x'7b7d');"
+        "INSERT INTO deliveries VALUES (3, 1, 77, 0, 0, 0);";
+    fault_t fault = {""};
+    open_t it = open_queue(*state);
+    COMMIT(&it, assert_int_equal(db_exec(it.db, older, &fault), RESULT_OK);
+           assert_int_equal(store_meta_set_int(it.db, "version", 2), RESULT_OK));
+    close_queue(&it);
+    it = open_queue(*state);
+    expect_known(&it, "", "10+ 11 12 ");
+    assert_int_equal(count(&it, "SELECT SUM(seq) FROM events"), 3); /* it waits */
+    close_queue(&it);
+}
+
 int main(void)
 {
 #define test(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
     const struct CMUnitTest tests[] = {
-        test(an_event_goes_when_finished_and_passed),
-        test(an_event_goes_when_passed_and_finished),
-        test(low_water_of_one_partition_is_not_that_of_another),
-        test(a_known_id_has_no_body),
-        test(the_same_id_is_taken_once),
+        test(an_event_goes_with_its_last_delivery),
+        test(ids_are_known_until_low_water_passes_them),
+        test(an_event_is_found_by_its_id),
         test(rows_come_back_as_they_were),
         test(what_waits_is_read_in_order),
         test(the_backlog_of_a_handler_is_read_in_steps),
@@ -369,6 +403,7 @@ int main(void)
         test(the_outbox_is_read_from_a_number_and_settled_by_range),
         test(failing_is_set_changed_and_taken_back),
         test(lost_partitions_with_rows_are_refused),
+        test(ids_of_an_older_queue_stay_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
