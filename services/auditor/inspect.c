@@ -28,7 +28,7 @@ static void take_row(candidate_t *candidate, db_stmt_t *row)
 static result_t ask_index(db_t *db, candidate_t *candidate)
 {
     db_stmt_t *stmt = db_stmt(db, SUCCESS " WHERE object = $1 AND handler_id + 0 = $2"
-                                          " AND status = 1");
+                                          " AND status <> 0 AND status = 1");
     db_bind_text(stmt, 1, slice_of(candidate->object));
     db_bind_int(stmt, 2, candidate->item.handler_id);
     result_t r;

@@ -153,6 +153,9 @@ static void a_sealed_one_gets_its_indexes_in_steps(void **state)
     static const char *const by_object =
         "SELECT audit_id FROM record WHERE object = $1 AND audit_id >= $2 AND audit_id < $3"
         " AND at_ms >= $4 AND at_ms <= $5 AND status <> 0 ORDER BY audit_id DESC";
+    static const char *const by_success =
+        "SELECT audit_id FROM record WHERE object = $1 AND handler_id + 0 = $2"
+        " AND status <> 0 AND status = 1";
     static const char *const by_handler =
         "SELECT audit_id FROM record WHERE handler_id = $1 AND audit_id >= $2 AND audit_id < $3"
         " AND at_ms >= $4 AND at_ms <= $5 AND status <> 0 ORDER BY audit_id DESC";
@@ -176,6 +179,7 @@ static void a_sealed_one_gets_its_indexes_in_steps(void **state)
     assert_int_equal(segment_load(db, &tail, &indexed, NULL), RESULT_OK);
     assert_true(indexed);
     assert_true(uses(db, by_object, "record_object"));
+    assert_true(uses(db, by_success, "record_object"));
     assert_true(uses(db, by_handler, "record_handler"));
     assert_true(uses(db, by_event, "record_event"));
     assert_true(uses(db, by_event, "record_webhook"));
