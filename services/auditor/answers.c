@@ -64,6 +64,27 @@ static result_t add_members(desk_t *desk, slice_t question, json_writer_t *w,
     return r;
 }
 
+/* Whatever was asked: what history does not know because of damage. */
+static void add_damaged(desk_t *desk, json_writer_t *w)
+{
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    size_t n = archive_segments(desk->archive, &segments), n_damaged = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!segments[i].damaged)
+            continue;
+        if (n_damaged++ == 0) {
+            json_key(w, "damaged");
+            json_open_array(w);
+        }
+        json_open_object(w);
+        json_key_int(w, "from", segments[i].span.first_id);
+        json_key_int(w, "to", segments[i].last_id);
+        json_close_object(w);
+    }
+    if (n_damaged)
+        json_close_array(w);
+}
+
 static void begin(json_writer_t *w, buf_t *answer, bool ok)
 {
     buf_clear(answer);
@@ -83,5 +104,6 @@ void answers_give(desk_t *desk, slice_t question, buf_t *ret_answer, answers_eff
         begin(&w, ret_answer, false);
         json_key_str(&w, "error", *fault.text ? fault.text : result_str(r));
     }
+    add_damaged(desk, &w);
     json_close_object(&w);
 }

@@ -69,6 +69,8 @@ result_t archive_open(archive_t *archive, const shelf_segment_t *segment, db_t *
                       fault_t *fault)
 {
     int64_t first_id = segment->span.first_id;
+    if (segment->damaged)
+        return RESULT_NOT_FOUND;
     kept_t *kept = choose(archive, first_id);
     if (!kept->db || kept->first_id != first_id) {
         char path[PATH_MAX];
@@ -85,9 +87,19 @@ result_t archive_open(archive_t *archive, const shelf_segment_t *segment, db_t *
     return RESULT_OK;
 }
 
-result_t archive_fault(db_t *db, result_t r, fault_t *fault)
+result_t archive_end(archive_t *archive, const shelf_segment_t *segment, db_t *db, result_t r,
+                     fault_t *fault)
 {
     fault_t why;
+    int64_t first_id = segment->span.first_id;
+    if (r == RESULT_OK)
+        return r;
+    if (r == RESULT_NOT_FOUND)
+        return shelf_is_damaged(archive->shelf, first_id) ? r : RESULT_OK;
+    if (r == RESULT_CORRUPT && !segment->live) {
+        shelf_set_damaged(archive->shelf, first_id);
+        return RESULT_NOT_FOUND;
+    }
     snprintf(why.text, sizeof why.text, "%s", db ? db_error(db) : fault->text);
     return fault_set(fault, r, "cannot read history: %.400s", *why.text ? why.text : result_str(r));
 }
@@ -97,8 +109,20 @@ shelf_t *archive_shelf(const archive_t *archive)
     return archive->shelf;
 }
 
+/* Every record has its bytes. */
+static result_t find(db_t *db, slice_t event_id, const char *topic, buf_t *bytes,
+                     entry_t *ret_entry)
+{
+    int64_t audit_id;
+    result_t r = segment_find(db, event_id, topic, &audit_id);
+    if (r != RESULT_OK || !bytes)
+        return r;
+    r = segment_read(db, audit_id, bytes, ret_entry);
+    return r == RESULT_NOT_FOUND ? RESULT_CORRUPT : r;
+}
+
 result_t archive_find(archive_t *archive, slice_t event_id, const char *topic, int64_t except_id,
-                      db_t **ret_db, int64_t *ret_id, fault_t *fault)
+                      buf_t *bytes, entry_t *ret_entry, fault_t *fault)
 {
     AUTO_FREE shelf_segment_t *segments = NULL;
     size_t n = archive_segments(archive, &segments);
@@ -108,12 +132,11 @@ result_t archive_find(archive_t *archive, slice_t event_id, const char *topic, i
         if (span->first_id == except_id || (!segments[i].live && !tail_span_covers(span, event_id)))
             continue;
         result_t r = archive_open(archive, &segments[i], &db, fault);
-        if (r == RESULT_OK)
-            r = segment_find(db, event_id, topic, ret_id);
-        if (r == RESULT_OK)
-            *ret_db = db;
-        if (r != RESULT_NOT_FOUND)
-            return r == RESULT_OK ? r : archive_fault(db, r, fault);
+        if (r == RESULT_OK && (r = find(db, event_id, topic, bytes, ret_entry)) == RESULT_OK)
+            return r;
+        r = archive_end(archive, &segments[i], db, r, fault);
+        if (r != RESULT_OK && r != RESULT_NOT_FOUND)
+            return r;
     }
     return RESULT_NOT_FOUND;
 }

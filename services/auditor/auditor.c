@@ -11,6 +11,7 @@
 #include "services/auditor/jobs.h"
 #include "services/auditor/questions.h"
 #include "services/auditor/replayer.h"
+#include "services/auditor/segment.h"
 #include "services/auditor/stream.h"
 
 enum {
@@ -77,6 +78,28 @@ static void on_full(void *self, const char *why)
 static void on_failed(void *self, const char *text)
 {
     service_fail(((auditor_t *)self)->service, "%s", text);
+}
+
+/* Its records are a gap for whoever reads history. */
+static void on_damaged(void *self, const shelf_segment_t *segment)
+{
+    auditor_t *auditor = self;
+    int64_t first_id = segment->span.first_id, last_id = segment->last_id;
+    char path[PATH_MAX];
+    AUTO_BUF message = {0};
+    segment_path(auditor->dir, first_id, path);
+    log_line(service_log(auditor->service), LEVEL_ERROR,
+             "event=segment_damaged file=%s first_id=%lld last_id=%lld next=\"renamed to "
+             "*.db.damaged, history goes on without it; restore it from a backup\"",
+             path, (long long)first_id, (long long)last_id);
+    buf_printf(&message, "a segment of history is damaged: audit_id %lld to %lld",
+               (long long)first_id, (long long)last_id);
+    record_t gap = {.topic = SLICE("stage.audit_gap"),
+                    .at_ms = clk_wall_ms(),
+                    .count = last_id - first_id + 1,
+                    .message = buf_slice(&message)};
+    commit_add_own(history_next(auditor->history), slice_of(store_node(auditor->store)),
+                   SLICE("auditor"), &gap);
 }
 
 static void on_question_failed(void *self, bool stop)
@@ -170,7 +193,11 @@ static retention_t read_retention(const config_t *config)
 static result_t open_history(auditor_t *auditor, fault_t *fault)
 {
     static const history_calls_t calls = {
-        .on_committed = on_committed, .on_full = on_full, .on_failed = on_failed};
+        .on_committed = on_committed,
+        .on_full = on_full,
+        .on_failed = on_failed,
+        .on_damaged = on_damaged,
+    };
     const config_t *config = service_config(auditor->service);
     AUTO_BUF dir = {0};
     buf_printf(&dir, "%s/history", config_data(config));

@@ -110,8 +110,9 @@ static result_t find_ended(find_t *find, fault_t *fault)
         result_t r = archive_open(find->desk->archive, segment, &db, fault);
         if (r == RESULT_OK)
             r = find_in_segment(find, db, segment->last_id);
+        r = archive_end(find->desk->archive, segment, db, r, fault);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return archive_fault(db, r, fault);
+            return r;
         find->ended |= is_enough(find);
     }
     if (!find->ended && find->found)
@@ -179,8 +180,9 @@ static result_t find_event(desk_t *desk, const job_t *job, candidates_t *found, 
         result_t r = archive_open(desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = find_event_in_segment(job, db, found);
+        r = archive_end(desk->archive, &segments[i], db, r, fault);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return archive_fault(db, r, fault);
+            return r;
     }
     keep_matching(job, found);
     found->searched_id = job->until_id;

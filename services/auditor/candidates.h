@@ -31,8 +31,10 @@ result_t candidates_find(desk_t *desk, const job_t *job, candidates_t *ret_found
 /* How many there are in all; stops counting after a while. */
 result_t candidates_count(desk_t *desk, const job_t *job, int64_t *ret_count,
                           fault_t *fault) MUST_CHECK;
-/* Fills superseded, delivered and item.replay (1 + how often history has it). */
-result_t candidates_inspect(desk_t *desk, candidates_t *candidates, fault_t *fault) MUST_CHECK;
+/* Fills superseded, delivered and item.replay (1 + how often history has it). sure: fails when a
+ * damaged segment hides whether one was superseded. */
+result_t candidates_inspect(desk_t *desk, candidates_t *candidates, bool sure,
+                            fault_t *fault) MUST_CHECK;
 /* Does a job of this status take a delivery that ended so? */
 bool candidates_match(const char *status, slice_t outcome);
 

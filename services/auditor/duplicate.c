@@ -87,7 +87,8 @@ result_t duplicate_history(const char *history, shelf_t *shelf, backup_t *backup
     size_t n = shelf_copy(shelf, &segments);
     result_t r = RESULT_OK;
     for (size_t i = 0; i < n && r == RESULT_OK; i++)
-        r = copy_segment(history, shelf, segments[i].span.first_id, backup, dir, fault);
+        if (!segments[i].damaged)
+            r = copy_segment(history, shelf, segments[i].span.first_id, backup, dir, fault);
     return r == RESULT_OK ? add_next(dir, segments[n - 1].span.first_id, fault) : r;
 }
 

@@ -89,8 +89,9 @@ static result_t read_all(fill_t *fill, fault_t *fault)
         result_t r = archive_open(fill->desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = read_segment(fill, db);
+        r = archive_end(fill->desk->archive, &segments[i], db, r, fault);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return archive_fault(db, r, fault);
+            return r;
     }
     return RESULT_OK;
 }

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/db/writer.h"
 #include "services/auditor/archive.h"
+#include "services/auditor/inventory.h"
 #include "services/auditor/segment.h"
 #include "services/auditor/upkeep.h"
 
@@ -35,6 +36,8 @@ struct history_t {
     bool full;
     char full_why[160];
     int64_t committed_records; /* since the start */
+    const commit_t *teller;    /* carries the record of a damaged segment; NULL: there is none */
+    shelf_segment_t told;      /* that segment */
     shelf_segment_t sealed;    /* the one before a fresh one; first_id 0: there is none */
 
     /* The loop's while no commit runs, else the writer's thread's. */
@@ -59,7 +62,7 @@ static result_t is_known_unmatched(history_t *history, db_t *db, const record_t 
     if (r != RESULT_NOT_FOUND)
         return r;
     return archive_find(history->archive, record->event_id, "event.unmatched",
-                        history->tail.span.first_id, &db, &id, fault);
+                        history->tail.span.first_id, NULL, NULL, fault);
 }
 
 static result_t write_item(history_t *history, db_t *db, commit_item_t *item, fault_t *fault)
@@ -133,6 +136,11 @@ static void done(void *owner, void *batch)
     if (history->fresh)
         finish_turn(history);
     history->running = NULL;
+    if (commit == history->teller) {
+        history->told.told = true;
+        shelf_update(history->shelf, &history->told);
+        history->teller = NULL;
+    }
     marks_committed(history->marks, &commit->marks);
     CRASH_POINT("auditor.committed");
     history->calls.on_committed(history->owner, commit);
@@ -247,118 +255,18 @@ static int on_turn(zloop_t *loop, int timer, void *arg)
 
 /* ---- Opening ---------------------------------------------------------------------------- */
 
-static result_t load_fault(const char *path, const db_t *db, result_t r, fault_t *fault)
-{
-    if (r == RESULT_VERSION)
-        return fault_set(fault, r, "%s: written by a newer provisor: use that one", path);
-    if (r == RESULT_NOT_FOUND)
-        return fault_set(fault, r, "%s: nothing was ever committed to it", path);
-    return fault_set(fault, r, "%s: %s", path, db_error(db));
-}
-
-/* RESULT_NOT_FOUND: nothing was ever committed to it. */
-static result_t load(const char *dir, int64_t first_id, db_mode_t mode, tail_t *ret_tail,
-                     bool *ret_indexed, marks_t *marks, db_t **ret_db, fault_t *fault)
-{
-    char path[PATH_MAX];
-    db_t *db = NULL;
-    segment_path(dir, first_id, path);
-    result_t r = segment_probe(dir, first_id, fault);
-    if (r == RESULT_OK)
-        r = db_open(path, mode, &db, fault);
-    if (r != RESULT_OK)
-        return r == RESULT_NOT_FOUND ? load_fault(path, NULL, r, fault) : r;
-    r = segment_load(db, ret_tail, ret_indexed, marks);
-    if (r != RESULT_OK)
-        load_fault(path, db, r, fault);
-    else if (ret_tail->span.first_id != first_id)
-        r = fault_set(fault, RESULT_CORRUPT, "%s is a copy of segment %lld: move it out of %s",
-                      path, (long long)ret_tail->span.first_id, dir);
-    if (r == RESULT_OK)
-        *ret_db = db;
-    else
-        db_close(&db);
-    return r;
-}
-
-/* The newest that holds anything; newer ones were not finished. RESULT_NOT_FOUND: there is none.
- * *n becomes how many sealed ones are before it. */
-static result_t open_live(history_t *history, const int64_t *ids, size_t *n, fault_t *fault)
-{
-    result_t r = RESULT_NOT_FOUND;
-    while (r == RESULT_NOT_FOUND && *n > 0) {
-        bool indexed;
-        int64_t first_id = ids[--*n];
-        r = load(history->dir, first_id, DB_WRITE, &history->tail, &indexed, history->marks,
-                 &history->db, fault);
-        if (r == RESULT_OK && (r = db_settle(history->db)) != RESULT_OK)
-            return fault_set(fault, r, "the live segment: %s", db_error(history->db));
-        if (r != RESULT_NOT_FOUND)
-            break;
-        log_line(history->log, LEVEL_INFO, "event=unfinished_segment_removed first_id=%lld",
-                 (long long)first_id);
-        result_t removed = segment_remove(history->dir, first_id);
-        if (removed != RESULT_OK)
-            return fault_set(fault, removed, "cannot remove an unfinished segment: %s",
-                             strerror(errno));
-    }
-    return r;
-}
-
-static result_t shelve_sealed(history_t *history, int64_t first_id, fault_t *fault)
-{
-    tail_t tail = {0};
-    bool indexed = false;
-    db_t *db = NULL;
-    result_t r = load(history->dir, first_id, DB_READ, &tail, &indexed, NULL, &db, fault);
-    if (r == RESULT_NOT_FOUND) { /* newer ones hold records, so it had some */
-        char path[PATH_MAX];
-        segment_path(history->dir, first_id, path);
-        return fault_set(fault, RESULT_CORRUPT,
-                         "%s has lost its records: restore the backup (docs/operations.md), or "
-                         "move it out of the folder to go on without them",
-                         path);
-    }
-    if (r != RESULT_OK)
-        return r;
-    db_close(&db);
-    shelf_segment_t sealed = {
-        .span = tail.span,
-        .last_id = tail.next_id - 1,
-        .bytes = segment_bytes(history->dir, first_id),
-        .indexed = indexed,
-    };
-    shelf_add(history->shelf, &sealed);
-    return RESULT_OK;
-}
-
-static result_t make_first(history_t *history, fault_t *fault)
-{
-    char path[PATH_MAX];
-    tail_init(&history->tail);
-    history->tail.span.created_ms = clk_wall_ms();
-    history->fresh = true;
-    result_t r = segment_prepare(history->dir, fault);
-    if (r == RESULT_OK)
-        r = segment_name(history->dir, history->tail.next_id, fault);
-    segment_path(history->dir, history->tail.next_id, path);
-    return r == RESULT_OK ? db_open(path, DB_WRITE, &history->db, fault) : r;
-}
-
 static result_t open_segments(history_t *history, fault_t *fault)
 {
-    AUTO_FREE int64_t *ids = NULL;
-    size_t n = 0;
-    result_t r = segment_list(history->dir, &ids, &n, fault);
-    if (r == RESULT_OK)
-        r = open_live(history, ids, &n, fault);
-    if (r == RESULT_NOT_FOUND)
-        r = make_first(history, fault);
-    for (size_t i = 0; i < n && r == RESULT_OK; i++)
-        r = shelve_sealed(history, ids[i], fault);
-    if (r == RESULT_OK)
-        shelve_live(history);
-    return r;
+    inventory_t found;
+    result_t r =
+        inventory_take(history->dir, history->log, history->marks, history->shelf, &found, fault);
+    if (r != RESULT_OK)
+        return r;
+    history->tail = found.tail;
+    history->db = found.live;
+    history->fresh = found.fresh;
+    shelve_live(history);
+    return RESULT_OK;
 }
 
 result_t history_open(zloop_t *loop, const history_settings_t *settings, const log_t *log,
@@ -386,7 +294,7 @@ result_t history_open(zloop_t *loop, const history_settings_t *settings, const l
     history->upkeep =
         upkeep_new(loop, history->dir, history->shelf, log, on_upkeep_failed, history);
     history->writer = start_writer(history);
-    history_tick(history);
+    upkeep_tick(history->upkeep, &history->settings.retention, clk_wall_ms());
     *ret_history = history;
     return RESULT_OK;
 }
@@ -478,8 +386,24 @@ bool history_idle(const history_t *history)
     return !history->running && history->next->n_items == 0 && !history->next->handlers_seq;
 }
 
+/* One at a time. Its file is renamed when the record that tells of it is committed: so a kill may
+ * tell it twice, but never not at all. */
+static void tell_damaged(history_t *history)
+{
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    size_t n = shelf_copy(history->shelf, &segments);
+    for (size_t i = 0; i < n && !history->teller; i++) {
+        if (!segments[i].damaged || segments[i].told)
+            continue;
+        history->teller = history->next;
+        history->told = segments[i];
+        history->calls.on_damaged(history->owner, &segments[i]);
+    }
+}
+
 void history_tick(history_t *history)
 {
+    tell_damaged(history);
     upkeep_tick(history->upkeep, &history->settings.retention, clk_wall_ms());
     history_kick(history);
 }
@@ -502,11 +426,12 @@ shelf_t *history_shelf(history_t *history)
 void history_stats(history_t *history, json_writer_t *w)
 {
     AUTO_FREE shelf_segment_t *segments = NULL;
-    size_t n = shelf_copy(history->shelf, &segments), sealing = 0;
+    size_t n = shelf_copy(history->shelf, &segments), sealing = 0, damaged = 0;
     int64_t bytes = segment_bytes(history->dir, segments[n - 1].span.first_id);
     for (size_t i = 0; i < n; i++) {
         bytes += segments[i].bytes;
-        sealing += !segments[i].live && !segments[i].indexed;
+        sealing += !segments[i].live && !segments[i].indexed && !segments[i].damaged;
+        damaged += segments[i].damaged;
     }
     const commit_t *oldest = history->running ? history->running : history->next;
     size_t waiting = history->next->n_items + (history->running ? history->running->n_items : 0);
@@ -515,6 +440,7 @@ void history_stats(history_t *history, json_writer_t *w)
     json_key_int(w, "oldest_audit_id", segments[0].span.first_id);
     json_key_int(w, "segments", (int64_t)n);
     json_key_int(w, "sealing", (int64_t)sealing);
+    json_key_int(w, "damaged", (int64_t)damaged);
     json_key_int(w, "bytes", bytes);
     json_key_bool(w, "full", history->full);
     json_key_int(w, "waiting_records", (int64_t)waiting);

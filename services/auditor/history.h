@@ -34,6 +34,9 @@ typedef struct {
     /* Nothing can be written for now, and why; NULL: it can again. */
     void (*on_full)(void *owner, const char *why);
     void (*on_failed)(void *owner, const char *text);
+    /* A sealed segment is damaged: a record that says so is to be added at once. From within
+     * history_tick. */
+    void (*on_damaged)(void *owner, const shelf_segment_t *segment);
 } history_calls_t;
 
 typedef struct history_t history_t;

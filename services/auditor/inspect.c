@@ -124,12 +124,21 @@ static bool may_know(const shelf_segment_t *segment, const candidates_t *candida
 {
     for (size_t i = 0; i < candidates->n; i++)
         if (segment->live ||
+            (segment->damaged && segment->last_id > candidates->list[i].item.audit_id) ||
             tail_span_reaches(&segment->span, slice_of(candidates->list[i].item.original_id)))
             return true;
     return false;
 }
 
-result_t candidates_inspect(desk_t *desk, candidates_t *candidates, fault_t *fault)
+static result_t is_hidden(const shelf_segment_t *segment, fault_t *fault)
+{
+    return fault_set(fault, RESULT_CORRUPT,
+                     "history from %lld to %lld is damaged, and might tell what was superseded: "
+                     "restore it, or ask with superseded",
+                     (long long)segment->span.first_id, (long long)segment->last_id);
+}
+
+result_t candidates_inspect(desk_t *desk, candidates_t *candidates, bool sure, fault_t *fault)
 {
     AUTO_FREE shelf_segment_t *segments = NULL;
     size_t n = archive_segments(desk->archive, &segments);
@@ -142,8 +151,11 @@ result_t candidates_inspect(desk_t *desk, candidates_t *candidates, fault_t *fau
         result_t r = archive_open(desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = inspect_segment(&segments[i], db, candidates);
+        r = archive_end(desk->archive, &segments[i], db, r, fault);
+        if (r == RESULT_NOT_FOUND && sure)
+            return is_hidden(&segments[i], fault);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return archive_fault(db, r, fault);
+            return r;
     }
     return RESULT_OK;
 }

@@ -139,7 +139,7 @@ static result_t choose(desk_t *desk, job_t *job, plan_page_t *page, fault_t *fau
     AUTO_FREE candidates_t *candidates = MEM_NEW(candidates_t);
     result_t r = candidates_find(desk, job, candidates, fault);
     if (r == RESULT_OK)
-        r = candidates_inspect(desk, candidates, fault);
+        r = candidates_inspect(desk, candidates, !job->superseded, fault);
     if (r != RESULT_OK)
         return read_result(desk, job, r, page, fault);
     return db_fault(desk, write_plan(desk->jobs, job, candidates), fault);
@@ -158,15 +158,11 @@ static result_t load_event(desk_t *desk, plan_page_t *page, plan_item_t *item, f
 {
     AUTO_BUF bytes = {0};
     entry_t entry;
-    db_t *db;
-    int64_t audit_id;
     result_t r = archive_find(desk->archive, slice_of(item->item.event_id), "event.accepted", 0,
-                              &db, &audit_id, fault);
+                              &bytes, &entry, fault);
     if (r == RESULT_NOT_FOUND)
-        r = archive_find(desk->archive, slice_of(item->item.original_id), "event.accepted", 0, &db,
-                         &audit_id, fault);
-    if (r == RESULT_OK)
-        r = segment_read(db, audit_id, &bytes, &entry);
+        r = archive_find(desk->archive, slice_of(item->item.original_id), "event.accepted", 0,
+                         &bytes, &entry, fault);
     item->missing = r == RESULT_NOT_FOUND || (r == RESULT_OK && !entry.record.body.data);
     if (r != RESULT_OK || item->missing)
         return r == RESULT_NOT_FOUND ? RESULT_OK : r;

@@ -80,14 +80,10 @@ static result_t find_original(desk_t *desk, job_t *job, fault_t *fault)
 {
     AUTO_BUF bytes = {0};
     entry_t entry;
-    db_t *db;
-    int64_t audit_id;
     if (!*job->event_id)
         return RESULT_OK;
-    result_t r = archive_find(desk->archive, slice_of(job->event_id), "event.accepted", 0, &db,
-                              &audit_id, fault);
-    if (r == RESULT_OK)
-        r = segment_read(db, audit_id, &bytes, &entry);
+    result_t r = archive_find(desk->archive, slice_of(job->event_id), "event.accepted", 0, &bytes,
+                              &entry, fault);
     if (r == RESULT_NOT_FOUND)
         return fault_set(fault, r, "event %s is not found in history", job->event_id);
     if (r != RESULT_OK)

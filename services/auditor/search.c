@@ -217,8 +217,9 @@ static result_t search_all(const search_t *search, progress_t *progress, fault_t
         result_t r = archive_open(archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = search_segment(search, progress, &segments[i], db);
+        r = archive_end(archive, &segments[i], db, r, fault);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return archive_fault(db, r, fault);
+            return r;
     }
     return RESULT_OK;
 }

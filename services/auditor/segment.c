@@ -304,7 +304,8 @@ static result_t take_entry(db_stmt_t *stmt, buf_t *bytes, entry_t *entry)
     entry->node = add_bytes(bytes, node);
     entry->service = add_bytes(bytes, service);
     encoded = add_bytes(bytes, encoded);
-    return codec_decode(encoded, &record_table, &entry->record);
+    result_t r = codec_decode(encoded, &record_table, &entry->record);
+    return r == RESULT_OK ? r : RESULT_CORRUPT;
 }
 
 result_t segment_read(db_t *db, int64_t audit_id, buf_t *bytes, entry_t *ret_entry)

@@ -33,6 +33,12 @@ result_t segment_probe(const char *dir, int64_t first_id, fault_t *fault) MUST_C
 result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault) MUST_CHECK;
 /* Removes the file and what stands beside it; one that is gone is no failure. */
 result_t segment_remove(const char *dir, int64_t first_id) MUST_CHECK;
+/* Renames the file of a damaged segment, and what stands beside it, to <name>.damaged, and never
+ * over another one. */
+result_t segment_set_aside(const char *dir, int64_t first_id, fault_t *fault) MUST_CHECK;
+/* First ids of those that were set aside, rising, *ret_ids for free (). */
+result_t segment_list_aside(const char *dir, int64_t **ret_ids, size_t *ret_n,
+                            fault_t *fault) MUST_CHECK;
 /* File, WAL and shared memory index. */
 int64_t segment_bytes(const char *dir, int64_t first_id);
 
@@ -53,7 +59,7 @@ result_t segment_newest_id(db_t *db, int64_t *ret_id) MUST_CHECK;
 /* Does the event have a record of this topic here? RESULT_NOT_FOUND: no. */
 result_t segment_find(db_t *db, slice_t event_id, const char *topic, int64_t *ret_id) MUST_CHECK;
 /* The whole record; it borrows from bytes, which is emptied first. RESULT_NOT_FOUND;
- * RESULT_INVALID: its bytes are no record. */
+ * RESULT_CORRUPT: also when its bytes are no record. */
 result_t segment_read(db_t *db, int64_t audit_id, buf_t *bytes, entry_t *ret_entry) MUST_CHECK;
 
 #endif

@@ -12,6 +12,7 @@
 
 #define PREFIX   "segment-"
 #define PREPARED "segment-next.new"
+#define DAMAGED  ".damaged"
 enum { DIGITS = 20 };
 
 static const char *const besides[] = {"", "-wal", "-shm", "-journal"};
@@ -70,6 +71,27 @@ result_t segment_remove(const char *dir, int64_t first_id)
     result_t r = remove_one(path, "");
     CRASH_POINT("auditor.retention");
     return r == RESULT_OK ? remove_besides(path) : r;
+}
+
+static result_t move_one(const char *path, const char *beside, fault_t *fault)
+{
+    char from[PATH_MAX + 16], to[PATH_MAX + 32];
+    snprintf(from, sizeof from, "%s%s", path, beside);
+    snprintf(to, sizeof to, "%s" DAMAGED "%s", path, beside);
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+        return RESULT_OK;
+    return fault_set(fault, result_of_errno(errno), "cannot rename %s to %s: %s", from, to,
+                     strerror(errno));
+}
+
+/* The file goes last: without it, segment_list would remove the rest. */
+result_t segment_set_aside(const char *dir, int64_t first_id, fault_t *fault)
+{
+    char path[PATH_MAX];
+    segment_path(dir, first_id, path);
+    (void)!remove_one(path, "-shm"); /* is made of the WAL */
+    result_t r = move_one(path, "-wal", fault);
+    return r == RESULT_OK ? move_one(path, "", fault) : r;
 }
 
 static result_t remove_prepared(const char *path)
@@ -188,7 +210,8 @@ result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t
     const char *rest;
     result_t r = RESULT_OK;
     for (struct dirent *entry; r == RESULT_OK && (entry = readdir(folder));) {
-        if (!parse_name(entry->d_name, &first_id, &rest))
+        if (!parse_name(entry->d_name, &first_id, &rest) ||
+            strncmp(rest, DAMAGED, strlen(DAMAGED)) == 0)
             continue;
         if (first_id == INT64_MAX) {
             r = fault_set(fault, RESULT_CORRUPT,
@@ -210,6 +233,28 @@ result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t
                    ? r
                    : fault_set(fault, r, "cannot remove what is left of a segment in %s", dir);
     }
+    if (n)
+        qsort(ids, n, sizeof *ids, by_id);
+    *ret_ids = ids;
+    *ret_n = n;
+    return RESULT_OK;
+}
+
+result_t segment_list_aside(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault)
+{
+    DIR *folder = opendir(dir);
+    if (!folder)
+        return fault_set(fault, result_of_errno(errno), "cannot read %s: %s", dir, strerror(errno));
+    int64_t *ids = NULL, first_id;
+    size_t n = 0;
+    const char *rest;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        if (!parse_name(entry->d_name, &first_id, &rest) || strcmp(rest, DAMAGED) != 0)
+            continue;
+        ids = mem_realloc(ids, (n + 1) * sizeof *ids);
+        ids[n++] = first_id;
+    }
+    closedir(folder);
     if (n)
         qsort(ids, n, sizeof *ids, by_id);
     *ret_ids = ids;

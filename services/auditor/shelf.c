@@ -50,7 +50,7 @@ void shelf_update(shelf_t *shelf, const shelf_segment_t *segment)
 {
     pthread_mutex_lock(&shelf->mutex);
     shelf_segment_t *found = find(shelf, segment->span.first_id);
-    if (found)
+    if (found && (!found->damaged || segment->damaged))
         *found = *segment;
     pthread_mutex_unlock(&shelf->mutex);
 }
@@ -79,9 +79,28 @@ size_t shelf_copy(shelf_t *shelf, shelf_segment_t **ret_segments)
 bool shelf_has(shelf_t *shelf, int64_t first_id)
 {
     pthread_mutex_lock(&shelf->mutex);
-    bool has = find(shelf, first_id) != NULL;
+    const shelf_segment_t *found = find(shelf, first_id);
+    bool has = found && !found->damaged;
     pthread_mutex_unlock(&shelf->mutex);
     return has;
+}
+
+void shelf_set_damaged(shelf_t *shelf, int64_t first_id)
+{
+    pthread_mutex_lock(&shelf->mutex);
+    shelf_segment_t *found = find(shelf, first_id);
+    if (found && !found->live)
+        found->damaged = true;
+    pthread_mutex_unlock(&shelf->mutex);
+}
+
+bool shelf_is_damaged(shelf_t *shelf, int64_t first_id)
+{
+    pthread_mutex_lock(&shelf->mutex);
+    const shelf_segment_t *found = find(shelf, first_id);
+    bool damaged = found && found->damaged;
+    pthread_mutex_unlock(&shelf->mutex);
+    return damaged;
 }
 
 int64_t shelf_oldest_id(shelf_t *shelf)

@@ -25,15 +25,17 @@ static result_t add_record(db_t *db, int64_t audit_id, json_writer_t *w)
 
 static result_t add_event(desk_t *desk, slice_t event_id, json_writer_t *w, fault_t *fault)
 {
-    db_t *db;
-    int64_t audit_id;
+    AUTO_BUF bytes = {0};
+    entry_t entry;
     json_key(w, "event");
-    result_t r = archive_find(desk->archive, event_id, "event.accepted", 0, &db, &audit_id, fault);
+    result_t r = archive_find(desk->archive, event_id, "event.accepted", 0, &bytes, &entry, fault);
     if (r == RESULT_NOT_FOUND) {
         json_null(w);
         return RESULT_OK;
     }
-    return r == RESULT_OK ? add_record(db, audit_id, w) : r;
+    if (r == RESULT_OK)
+        record_json(&entry, true, w);
+    return r;
 }
 
 /* Its replays have ids of their own and name it as webhook_id. */
@@ -69,8 +71,9 @@ static result_t add_all(desk_t *desk, story_t *story, fault_t *fault)
         result_t r = archive_open(desk->archive, &segments[i], &db, fault);
         if (r == RESULT_OK)
             r = add_records(story, db);
+        r = archive_end(desk->archive, &segments[i], db, r, fault);
         if (r != RESULT_OK && r != RESULT_NOT_FOUND)
-            return archive_fault(db, r, fault);
+            return r;
     }
     return RESULT_OK;
 }

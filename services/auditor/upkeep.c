@@ -3,7 +3,7 @@
 #include "common/base/mem.h"
 #include "services/auditor/segment.h"
 
-typedef enum { REMOVE, PREPARE, INDEX, N_WORKS } work_t;
+typedef enum { REMOVE, SET_ASIDE, PREPARE, INDEX, N_WORKS } work_t;
 
 /* One step at a time: what is more urgent comes between two steps of what is not. */
 typedef struct {
@@ -11,7 +11,7 @@ typedef struct {
     upkeep_t *upkeep;
     work_t work;
     char *dir;
-    shelf_segment_t segment; /* INDEX, REMOVE */
+    shelf_segment_t segment; /* all but PREPARE */
     result_t result;
     fault_t fault;
 } step_t;
@@ -28,7 +28,8 @@ struct upkeep_t {
     bool waits[N_WORKS];      /* it failed: not again before the next tick */
     shelf_segment_t removing; /* not on the shelf any more; first_id 0: none */
     retention_t retention;
-    int64_t wall_ms; /* of the last tick */
+    int64_t wall_ms;  /* of the last tick */
+    int64_t stuck_id; /* of a damaged one of which was told that it cannot be set aside */
 };
 
 static result_t index_step(step_t *step)
@@ -54,7 +55,9 @@ static void run(worker_task_t *task)
         step->result = segment_prepare(step->dir, &step->fault);
     else if (step->work == INDEX)
         step->result = index_step(step);
-    else
+    else if (step->work == SET_ASIDE)
+        step->result = segment_set_aside(step->dir, first_id, &step->fault);
+    else if (!step->segment.damaged) /* which only a human removes */
         step->result = segment_remove(step->dir, first_id);
     if (step->work != PREPARE)
         step->segment.bytes = segment_bytes(step->dir, first_id);
@@ -90,16 +93,44 @@ static void finish_index(upkeep_t *upkeep, step_t *step)
              (long long)step->segment.span.first_id, (long long)step->segment.bytes);
 }
 
+static void finish_aside(upkeep_t *upkeep, step_t *step)
+{
+    shelf_segment_t *segment = &step->segment;
+    if (step->result == RESULT_OK) {
+        segment->aside = true;
+        shelf_update(upkeep->shelf, segment);
+        log_line(upkeep->log, LEVEL_INFO, "event=segment_set_aside first_id=%lld",
+                 (long long)segment->span.first_id);
+        return;
+    }
+    upkeep->waits[SET_ASIDE] = true;
+    if (upkeep->stuck_id != segment->span.first_id)
+        log_line(upkeep->log, LEVEL_ERROR,
+                 "event=segment_not_set_aside first_id=%lld error=\"%s\" next=\"it is not read; "
+                 "tried each second\"",
+                 (long long)segment->span.first_id, step->fault.text);
+    upkeep->stuck_id = segment->span.first_id;
+}
+
 static void finish(upkeep_t *upkeep, step_t *step)
 {
+    if (step->work == SET_ASIDE) {
+        finish_aside(upkeep, step);
+        return;
+    }
+    if (step->work == INDEX && step->result == RESULT_CORRUPT) {
+        shelf_set_damaged(upkeep->shelf, step->segment.span.first_id);
+        return;
+    }
     if (step->work == INDEX && (step->result == RESULT_OK || step->result == RESULT_NOT_FOUND))
         finish_index(upkeep, step);
     if (step->work == PREPARE && step->result == RESULT_OK)
         upkeep->prepared = true;
     if (step->work == REMOVE && step->result == RESULT_OK) {
         upkeep->removing = (shelf_segment_t){0};
-        log_line(upkeep->log, LEVEL_INFO, "event=segment_removed first_id=%lld",
-                 (long long)step->segment.span.first_id);
+        if (!step->segment.damaged)
+            log_line(upkeep->log, LEVEL_INFO, "event=segment_removed first_id=%lld",
+                     (long long)step->segment.span.first_id);
     }
     if (step->result == RESULT_OK)
         return;
@@ -143,6 +174,9 @@ static bool remove_oldest(upkeep_t *upkeep, const shelf_segment_t *segments, siz
     int64_t live_bytes = n ? segment_bytes(upkeep->dir, segments[n - 1].span.first_id) : 0;
     if (retention_choose(&upkeep->retention, segments, n, live_bytes, upkeep->wall_ms) == 0)
         return false;
+    const shelf_segment_t *oldest = &segments[0];
+    if (oldest->damaged && !oldest->aside && upkeep->stuck_id != oldest->span.first_id)
+        return false; /* it is set aside first */
     shelf_remove_first(upkeep->shelf);
     upkeep->removing = segments[0];
     start(upkeep, REMOVE, &upkeep->removing);
@@ -158,6 +192,11 @@ static void next_step(upkeep_t *upkeep)
     /* First: it makes the room that the others need. */
     if (!upkeep->waits[REMOVE] && remove_oldest(upkeep, segments, n))
         return;
+    for (size_t i = upkeep->waits[SET_ASIDE] ? n : 0; i < n; i++)
+        if (segments[i].told && !segments[i].aside) {
+            start(upkeep, SET_ASIDE, &segments[i]);
+            return;
+        }
     if (!upkeep->prepared) {
         if (!upkeep->waits[PREPARE])
             start(upkeep, PREPARE, NULL);
@@ -165,7 +204,7 @@ static void next_step(upkeep_t *upkeep)
     }
     for (size_t i = upkeep->waits[INDEX] ? 0 : n;
          i-- > 0;) /* the newest first: it is asked for most */
-        if (!segments[i].live && !segments[i].indexed) {
+        if (!segments[i].live && !segments[i].indexed && !segments[i].damaged) {
             start(upkeep, INDEX, &segments[i]);
             return;
         }
@@ -181,7 +220,7 @@ upkeep_t *upkeep_new(zloop_t *loop, const char *dir, shelf_t *shelf, const log_t
                          .on_failed = on_failed,
                          .owner = owner,
                          .worker = worker_new(loop),
-                         .waits = {true, true, true}};
+                         .waits = {true, true, true, true}};
     return upkeep;
 }
 

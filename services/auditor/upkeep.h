@@ -1,6 +1,7 @@
 /* upkeep: what happens to segments in the background, on a thread of its own: the next one is
- * prepared before it is needed, sealed ones get their indexes, old ones are removed. Commits never
- * wait for any of it: while no segment is prepared, the live one goes on. */
+ * prepared before it is needed, sealed ones get their indexes, old ones are removed, damaged ones
+ * are set aside. Commits never wait for any of it: while no segment is prepared, the live one goes
+ * on. */
 #ifndef PROVISOR_UPKEEP_H
 #define PROVISOR_UPKEEP_H
 

@@ -164,6 +164,15 @@ result_t cli_ask_control(const char *control, slice_t question, int64_t timeout_
                                       : endpoint_ask(control, question, timeout_ms, ret_answer);
 }
 
+void cli_say_damaged(const json_tree_t *answer)
+{
+    const json_tree_t *ranges = json_get(answer, "damaged");
+    for (size_t i = 0; YAJL_IS_ARRAY(ranges) && i < ranges->u.array.len; i++)
+        fprintf(stderr, "(history lacks audit_id %lld to %lld: that segment is damaged)\n",
+                (long long)json_get_int(ranges->u.array.values[i], "from", 0),
+                (long long)json_get_int(ranges->u.array.values[i], "to", 0));
+}
+
 int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t *question,
             int64_t timeout_ms, json_tree_t **ret_answer)
 {
@@ -191,6 +200,7 @@ int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t
         return cli_fail(cli, EXIT_FAILED, "the %s gave a malformed answer: %s", who, fault.text);
     if (!json_get_bool(tree, "ok", false)) {
         const char *why = json_get_str(tree, "error");
+        cli_say_damaged(tree);
         return cli_fail(cli, EXIT_FAILED, "%s", why ? why : "refused, without a reason");
     }
     *ret_answer = TAKE(tree);

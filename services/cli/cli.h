@@ -80,5 +80,8 @@ int cli_ask(const cli_t *cli, const char *who, const char *endpoint, const buf_t
             int64_t timeout_ms, json_tree_t **ret_answer) MUST_CHECK;
 /* cli_ask to the auditor's questions. */
 int cli_ask_history(const cli_t *cli, const buf_t *question, json_tree_t **ret_answer) MUST_CHECK;
+/* Says on stderr what the answer may lack because history is damaged, if anything. A failure has
+ * said so itself. */
+void cli_say_damaged(const json_tree_t *answer);
 
 #endif

@@ -155,6 +155,7 @@ static int log_run(cli_t *cli)
         return code;
     const json_tree_t *records = json_get(answer, "records");
     print_rows(cli, records);
+    cli_say_damaged(answer);
     if (!stream && json_get_bool(answer, "more", false) && !cli_json(cli)) {
         char date[CLK_ISO_SIZE];
         clk_iso_millis(json_get_int(answer, "searched_to_ms", 0), date);

@@ -104,6 +104,7 @@ static int show_run(cli_t *cli)
     int code = cli_ask_history(cli, &question, &answer);
     if (code != EXIT_OK)
         return code;
+    cli_say_damaged(answer);
     const json_tree_t *event = json_get(answer, "event"), *records = json_get(answer, "records");
     if (cli_json(cli)) {
         AUTO_BUF line = {0};

@@ -57,6 +57,66 @@ def test_retention_removes_whole_segments_and_ids_go_on(make_pipeline, handler):
     assert pipeline.cli("show", event_id).returncode == 0
 
 
+def spoil(segment, start):
+    """Garbage from start on."""
+    with segment.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(start)
+        file.write(os.urandom(size - start))
+
+
+def assert_lacks(pipeline, lost, ids):
+    """History is there but for the records of one segment."""
+    known = [r["audit_id"] for r in pipeline.records()]
+    assert not lost & set(known) and ids - lost <= set(known)
+    answer = pipeline.question({"from": 1, "to": 2})
+    assert {"from": min(lost), "to": max(lost)} in answer["damaged"]
+    said = pipeline.cli("log", "--limit", "5")
+    assert said.stdout.count("clients.") >= 5
+    assert f"history lacks audit_id {min(lost)} to {max(lost)}" in said.stderr
+
+
+def test_a_damaged_segment_is_set_aside_and_history_goes_on(make_pipeline, handler):
+    pipeline = make_pipeline(env={"PROVISOR_AUDITOR_SEGMENT_ATTEMPTS": "100"})
+    auditor, h = pipeline["auditor"], handler()
+    pipeline.add_handler(h.url)
+    with pipeline.core() as core:
+        core.accept([event(object_id=n % 50, data={"n": n}) for n in range(1000)])
+    wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == 1000, what="history")
+    wait_until(lambda: auditor.control("stats")["stats"]["sealing"] == 0, what="sealed")
+    ids = {r["audit_id"] for r in pipeline.records()}
+    first, second, third = segments(pipeline)[:3]
+    starts = [int(s.stem.partition("-")[2]) for s in (first, second, third)]
+    gap = auditor.control("stats")["stats"]["last_audit_id"]
+    auditor.stop()
+    spoil(first, 100)  # seen at the start
+    auditor.start()
+    pipeline.wait_ready()
+    wait_until(lambda: not first.exists(), what="the first one is set aside")
+    spoil(second, 16384)  # seen when it is read
+    pipeline.records()
+    wait_until(lambda: not second.exists(), what="the second one is set aside")
+    for segment in (first, second):
+        assert segment.with_name(segment.name + ".damaged").exists()
+    auditor.kill()
+    auditor.start()
+    pipeline.wait_ready()
+    for at in range(2):
+        assert_lacks(pipeline, set(range(starts[at], starts[at + 1])), ids - set(range(starts[0], starts[2])))
+    gaps = wait_until(lambda: [r for r in pipeline.records(["stage.audit_gap"]) if r["audit_id"] > gap],
+                      what="the gaps in history")
+    assert [r["count"] for r in gaps] == [starts[1] - starts[0], starts[2] - starts[1]]
+    assert auditor.control("stats")["stats"]["damaged"] == 2
+    assert auditor.log_text().count("event=segment_damaged") == 2
+    with pipeline.core() as core:
+        core.accept([event(object_id=n) for n in range(50)])
+    h.wait(1050)
+    auditor.stop()
+    spoil(segments(pipeline)[-1], 100)
+    auditor.start()
+    assert auditor.wait() == 78, "marks are in the live one"
+
+
 def test_a_replay_goes_on_after_a_kill_of_the_auditor(pipeline, handler):
     h, id_, ids = exhausted(pipeline, handler, 300)
     at = h.count()

@@ -26,6 +26,8 @@ typedef struct {
     int64_t last_told; /* the greatest id told */
     bool full, failed;
     char why_failed[256];
+    int n_damaged;           /* segments told as damaged */
+    shelf_segment_t damaged; /* the last one */
     bool (*until)(void *world);
     int64_t deadline_ms;
 } history_world_t;
@@ -56,10 +58,21 @@ static inline void world_on_failed(void *self, const char *text)
     snprintf(world->why_failed, sizeof world->why_failed, "%s", text);
 }
 
+static inline void world_on_damaged(void *self, const shelf_segment_t *segment)
+{
+    history_world_t *world = self;
+    record_t gap = {.topic = SLICE("stage.audit_gap"), .at_ms = clk_wall_ms()};
+    world->n_damaged++;
+    world->damaged = *segment;
+    commit_add_own(history_next(world->history), SLICE("node"), SLICE("auditor"), &gap);
+}
+
 static inline void world_open(history_world_t *world)
 {
-    static const history_calls_t calls = {
-        .on_committed = world_on_committed, .on_full = world_on_full, .on_failed = world_on_failed};
+    static const history_calls_t calls = {.on_committed = world_on_committed,
+                                          .on_full = world_on_full,
+                                          .on_failed = world_on_failed,
+                                          .on_damaged = world_on_damaged};
     fault_t fault = {""};
     world->marks = marks_new();
     world->settings.dir = world->folder.path;
@@ -137,6 +150,18 @@ static inline bool world_is_idle(void *self)
 static inline void world_commit(history_world_t *world)
 {
     world_run(world, world_is_idle);
+}
+
+/* A damaged segment has been set aside. */
+static inline bool world_has_set_aside(void *self)
+{
+    history_world_t *world = self;
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    size_t n = shelf_copy(history_shelf(world->history), &segments), n_aside = 0;
+    for (size_t i = 0; i < n; i++)
+        n_aside += segments[i].aside;
+    history_tick(world->history);
+    return n_aside > 0;
 }
 
 /* A message of n records from first on. */

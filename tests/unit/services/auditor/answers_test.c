@@ -218,23 +218,76 @@ static void a_removed_segment_is_passed_by(void **state)
     assert_true(json_get_int(rest, "oldest", 0) > 1);
 }
 
-static void a_damaged_segment_is_an_error_of_the_question_only(void **state)
+/* Garbage that opening does not see. */
+static void spoil(const folder_t *folder, const char *name)
 {
-    desk_world_t *world = *state;
-    use_small_segments(world);
-    fill_history(world);
-    archive_rest(world->desk.archive, true);
-    const char *name = "segment-00000000000000000001.db";
-    FILE *file = fopen(folder_file(&world->history->folder, name), "r+");
-    for (int i = 0; i < 20000; i++)
+    FILE *file = fopen(folder_file(folder, name), "r+");
+    assert_non_null(file);
+    fseek(file, 4096, SEEK_SET);
+    for (int64_t i = folder_file_size(folder, name) - 4096; i > 0; i--)
         fputc('x', file);
     fclose(file);
-    AUTO(json_tree) answer = desk_ask(world, "{\"from\":1,\"to\":99}");
-    assert_false(json_get_bool(answer, "ok", true));
-    assert_true(world->effect.failed);
-    assert_false(world->effect.stop);
-    AUTO(json_tree) others = desk_ask_ok(world, "{\"from\":17,\"to\":99}");
-    assert_int_equal(json_get(others, "records")->u.array.len, 4);
+}
+
+static void assert_damaged(const json_tree_t *answer, int64_t from, int64_t to)
+{
+    const json_tree_t *ranges = json_get(answer, "damaged");
+    assert_true(YAJL_IS_ARRAY(ranges) && ranges->u.array.len == 1);
+    assert_int_equal(json_get_int(ranges->u.array.values[0], "from", 0), from);
+    assert_int_equal(json_get_int(ranges->u.array.values[0], "to", 0), to);
+}
+
+/* Each of the questions may be the one that finds it. */
+static void a_damaged_segment_is_passed_by_and_set_aside(void **state)
+{
+    static const case_t asked[] = {
+        {"{\"from\":1,\"to\":20}", "1 2 3 4 9 10 11 12 13 14 15 16 17 18 19 20"},
+        {LOG(""), "20 19 18 16 15 14 12 11 10 4 3 2"},
+        {LOG(",\"object_id\":\"a b\""), "16 15 14"},
+        {"{\"op\":\"event\",\"event_id\":\"01EVENT0000000000000000001\"}", "1 2 3 4"},
+    };
+    const char *name = "segment-00000000000000000005.db";
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        void *fresh = NULL;
+        if (desk_setup(&fresh) != 0 || !fresh) {
+            fail();
+            return;
+        }
+        desk_world_t *world = fresh;
+        const folder_t *folder = &world->history->folder;
+        use_small_segments(world);
+        fill_history(world);
+        archive_rest(world->desk.archive, true);
+        spoil(folder, name);
+        desk_assert_ids(world, asked[i].question, asked[i].ids);
+        assert_false(world->effect.failed);
+        world_run(world->history, world_has_set_aside);
+        assert_int_equal(folder_file_size(folder, name), -1);
+        assert_true(folder_file_size(folder, "segment-00000000000000000005.db.damaged") > 0);
+        for (size_t again = 0; again < sizeof asked / sizeof *asked; again++) {
+            AUTO(json_tree) answer = desk_ask_ok(world, asked[again].question);
+            assert_damaged(answer, 5, 8);
+            desk_assert_ids(world, asked[again].question, asked[again].ids);
+        }
+        AUTO(json_tree)
+        lost = desk_ask(world, "{\"op\":\"event\",\"event_id\":\"01EVENT0000000000000000002\"}");
+        assert_false(json_get_bool(lost, "ok", true));
+        assert_damaged(lost, 5, 8);
+        assert_int_equal(desk_teardown(&fresh), 0);
+    }
+    (void)state;
+}
+
+/* Marks live there: it is for a human, and the question is refused. */
+static void a_damaged_live_segment_is_never_set_aside(void **state)
+{
+    desk_world_t *world = *state;
+    world_accept(world->history, 1, "1");
+    world_commit(world->history);
+    shelf_t *shelf = history_shelf(world->history->history);
+    shelf_set_damaged(shelf, 1);
+    assert_false(shelf_is_damaged(shelf, 1));
+    desk_assert_ids(world, "{\"from\":1,\"to\":99}", "1");
 }
 
 static void text_is_found_in_any_case(void **state)
@@ -267,7 +320,8 @@ int main(void)
         TEST(an_event_is_told_with_its_replays),
         TEST(an_event_may_be_known_by_its_deliveries_only),
         TEST(a_removed_segment_is_passed_by),
-        TEST(a_damaged_segment_is_an_error_of_the_question_only),
+        TEST(a_damaged_live_segment_is_never_set_aside),
+        cmocka_unit_test(a_damaged_segment_is_passed_by_and_set_aside),
         cmocka_unit_test(text_is_found_in_any_case),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* What history finds in its folder when it starts: what a crash leaves is cleared by itself, what
- * is damaged or foreign is named and left as it is. */
+/* What history finds in its folder when it starts: what a crash leaves is cleared by itself, a
+ * damaged sealed segment is set aside, what else is damaged or foreign is named and left as it is.
+ */
 #include "tests/support/history_world.h"
 
 #include "common/base/crash.h"
@@ -200,34 +201,97 @@ static void what_is_not_ours_is_named_and_left(void **state)
     goes_on(world);
 }
 
-static void a_sealed_one_that_lost_its_records_is_named(void **state)
+#define FIRST "segment-00000000000000000001.db"
+
+/* Segment 1 is sealed, and holds records 1 to 3. */
+static void fill_two(history_world_t *world)
 {
-    static const history_calls_t calls = {
-        .on_committed = world_on_committed, .on_full = world_on_full, .on_failed = world_on_failed};
-    history_world_t *world = *state;
-    fault_t fault = {""};
     int event = 2;
     fill(world);
-    world->settings.segment_records = 2;
+    world->settings.segment_records = 3;
     world_open(world);
     for (size_t n = 1; n < 2;) {
         AUTO_FREE shelf_segment_t *segments = NULL;
-        world_accept(world, ++event, "1");
+        if (history_tail(world->history)->next_id < 4)
+            world_accept(world, ++event, "1");
+        else if (history_tail(world->history)->span.first_id == 4)
+            world_accept(world, ++event, "2");
         world_commit(world);
         history_tick(world->history);
         n = shelf_copy(history_shelf(world->history), &segments);
     }
     world_close(world);
-    write_file(&world->folder, "segment-00000000000000000001.db", "");
-    marks_t *marks = marks_new();
-    history_t *history = NULL;
-    assert_int_equal(history_open(world->loop, &world->settings, &world->log, marks, &calls, world,
-                                  &history, &fault),
-                     RESULT_CORRUPT);
-    marks_destroy(&marks);
-    assert_non_null(strstr(fault.text, "segment-00000000000000000001.db has lost its records"));
-    assert_int_equal(unlink(folder_file(&world->folder, "segment-00000000000000000001.db")), 0);
+}
+
+static void make_empty(const folder_t *folder, const char *name)
+{
+    write_file(folder, name, "");
+}
+
+static void make_half(const folder_t *folder, const char *name)
+{
+    FILE *file = fopen(folder_file(folder, name), "r+");
+    assert_non_null(file);
+    fseek(file, 100, SEEK_SET);
+    for (int i = 0; i < 20000; i++)
+        fputc('x', file);
+    fclose(file);
+}
+
+static void is_known_as_damaged(history_world_t *world)
+{
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    assert_int_equal(shelf_copy(history_shelf(world->history), &segments), 2);
+    assert_true(segments[0].damaged);
+    assert_int_equal(segments[0].span.first_id, 1);
+    assert_int_equal(segments[0].last_id, 3);
+    assert_true(segments[0].span.created_ms > 0);
+    assert_false(segments[1].damaged);
+}
+
+/* It is told once; the others go on, and it may come back. */
+static void a_damaged_sealed_one_is_set_aside(void **state)
+{
+    static make_t *const spoils[] = {make_empty, make_text, make_half, make_other};
+    history_world_t *world = *state;
+    AUTO_BUF whole = {0};
+    fill_two(world);
+    read_all(folder_file(&world->folder, FIRST), &whole);
+    world->settings.segment_records = 1000;
+    for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
+        AUTO_BUF spoilt = {0}, kept = {0};
+        if (spoils[i] == make_other)
+            assert_int_equal(unlink(folder_file(&world->folder, FIRST)), 0);
+        spoils[i](&world->folder, FIRST);
+        read_all(folder_file(&world->folder, FIRST), &spoilt);
+        world->n_damaged = 0;
+        world_open(world);
+        is_known_as_damaged(world);
+        world_run(world, world_has_set_aside);
+        assert_int_equal(world->damaged.span.first_id, 1);
+        assert_int_equal(world->damaged.last_id, 3);
+        assert_int_equal(folder_file_size(&world->folder, FIRST), -1);
+        read_all(folder_file(&world->folder, FIRST ".damaged"), &kept);
+        assert_true(slice_equal(buf_slice(&spoilt), buf_slice(&kept)));
+        world_close(world);
+        world_open(world);
+        is_known_as_damaged(world);
+        world_commit(world);
+        history_tick(world->history);
+        world_close(world);
+        assert_int_equal(world->n_damaged, 1);
+        assert_int_equal(unlink(folder_file(&world->folder, FIRST ".damaged")), 0);
+        (void)unlink(folder_file(&world->folder, FIRST ".damaged-wal"));
+        FILE *file = fopen(folder_file(&world->folder, FIRST), "we");
+        assert_int_equal(fwrite(whole.data, 1, whole.size, file), whole.size);
+        fclose(file);
+    }
+    write_file(&world->folder, FIRST ".damaged", "restored");
     world_open(world);
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    assert_int_equal(shelf_copy(history_shelf(world->history), &segments), 2);
+    assert_false(segments[0].damaged);
+    assert_int_equal(segments[0].last_id, 3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -240,7 +304,7 @@ int main(void)
         TEST(the_only_one_is_empty),
         TEST(a_kill_while_one_is_made_is_survived),
         TEST(what_is_not_ours_is_named_and_left),
-        TEST(a_sealed_one_that_lost_its_records_is_named),
+        TEST(a_damaged_sealed_one_is_set_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

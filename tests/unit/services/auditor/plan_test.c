@@ -250,6 +250,43 @@ static void what_the_emitter_refused_is_listed(void **state)
     assert_string_equal(skipped->u.array.values[0]->u.string, refused[0]);
 }
 
+/* Events 1 to 3 of one object were given up, each in a segment of its own. */
+static void fill_three_segments(desk_world_t *world)
+{
+    desk_close(world);
+    world_close(world->history);
+    world->history->settings.segment_records = 2;
+    world_open(world->history);
+    desk_open(world);
+    for (int n = 1; n <= 3; n++) {
+        world_accept(world->history, n, NULL);
+        end(world, "exhausted", n, NULL, 7);
+        world_commit(world->history);
+        world_run(world->history, desk_has_turned);
+    }
+    world_accept(world->history, 4, "1");
+    world_commit(world->history);
+    world_run(world->history, desk_is_sealed);
+}
+
+/* Whether something older was superseded is known there only; what is newer, and what is wanted
+ * even so, is sent. */
+static void what_a_damaged_segment_may_know_better_is_not_sent(void **state)
+{
+    desk_world_t *world = *state;
+    AUTO_BUF sent = {0};
+    fill_three_segments(world);
+    shelf_set_damaged(history_shelf(world->history->history), 3);
+    int64_t job = start(world, "\"handler_id\":7");
+    play(world, job, 100, &sent);
+    assert_int_equal(sent.size, 0);
+    assert_status(world, job, "failed", 2, 0, 0);
+    AUTO(json_tree) answer = desk_ask_ok(world, "{\"op\":\"replay_status\",\"job\":1}");
+    assert_non_null(strstr(json_get_str(answer, "error"), "from 3 to 4 is damaged"));
+    assert_replay(world, "\"handler_id\":7,\"superseded\":true", "1>7#1 3>7#1");
+    assert_replay(world, E "3\"", "3>7#2");
+}
+
 static void an_event_that_is_gone_is_missing(void **state)
 {
     desk_world_t *world = *state;
@@ -307,6 +344,7 @@ int main(void)
         TEST(an_interrupted_job_says_the_same_again),
         TEST(a_cancelled_job_ends),
         TEST(what_the_emitter_refused_is_listed),
+        TEST(what_a_damaged_segment_may_know_better_is_not_sent),
         TEST(an_event_that_is_gone_is_missing),
         TEST(the_event_comes_as_it_was),
         TEST(as_many_jobs_run_as_are_bounded),

@@ -216,6 +216,43 @@ static void the_folder_is_listed_and_tidied(void **state)
     assert_true(segment_bytes(folder->path, 300) > 0);
 }
 
+static void make_file(const folder_t *folder, const char *name, const char *text)
+{
+    FILE *file = fopen(folder_file(folder, name), "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void a_damaged_one_is_set_aside_and_never_over_another(void **state)
+{
+    const folder_t *folder = *state;
+    fault_t fault;
+    int64_t *ids = NULL;
+    size_t n = 0;
+#define NAME "segment-00000000000000000007.db"
+    make_file(folder, NAME, "12");
+    make_file(folder, NAME "-wal", "123");
+    make_file(folder, "segment-00000000000000000003.db.damaged", "1");
+    assert_int_equal(segment_set_aside(folder->path, 7, &fault), RESULT_OK);
+    assert_int_equal(segment_set_aside(folder->path, 7, &fault), RESULT_OK);
+    assert_int_equal(folder_file_size(folder, NAME), -1);
+    assert_int_equal(segment_list(folder->path, &ids, &n, &fault), RESULT_OK);
+    assert_int_equal(n, 0);
+    free(ids);
+    assert_int_equal(segment_list_aside(folder->path, &ids, &n, &fault), RESULT_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], 3);
+    assert_int_equal(ids[1], 7);
+    free(ids);
+    make_file(folder, NAME, "1234");
+    assert_int_not_equal(segment_set_aside(folder->path, 7, &fault), RESULT_OK);
+    assert_non_null(strstr(fault.text, NAME ".damaged"));
+    assert_int_equal(folder_file_size(folder, NAME), 4);
+    assert_int_equal(folder_file_size(folder, NAME ".damaged"), 2);
+    assert_int_equal(folder_file_size(folder, NAME ".damaged-wal"), 3);
+}
+
 static void preparing_again_begins_anew(void **state)
 {
     const folder_t *folder = *state;
@@ -287,6 +324,8 @@ int main(void)
                                         folder_teardown),
         cmocka_unit_test_setup_teardown(the_folder_is_listed_and_tidied, folder_setup,
                                         folder_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_one_is_set_aside_and_never_over_another,
+                                        folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(preparing_again_begins_anew, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_newer_one_is_refused, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(indexing_survives_a_kill, folder_setup, folder_teardown),
