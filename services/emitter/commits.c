@@ -3,7 +3,7 @@
 #include "services/emitter/emitter_self.h"
 
 enum {
-    WRITES_WAIT_MS = 50,   /* deletions and receipts wait for a commit of events that long */
+    WRITES_WAIT_MS = 20,   /* deletions and receipts wait for a commit of events that long */
     WRITES_WAIT_MAX = 512, /* or until there are so many */
     READ_RETRY_MS = 100,
 };
