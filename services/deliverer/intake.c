@@ -126,7 +126,7 @@ static void reserve_targets(intake_t *intake, size_t n)
     intake->targets_capacity = n;
 }
 
-/* Will it have an outcome soon? As far as what its handler did in the last second tells: one that
+/* Will it have an outcome soon? As far as what its handler did in the last seconds tells: one that
  * hangs must not hold up what others get. */
 static bool is_soon(const roster_handler_t *handler)
 {
@@ -411,11 +411,14 @@ void intake_gate(intake_t *intake)
         zloop_reader_end(d->loop, intake->socket);
 }
 
+/* What a handler did is forgotten within seconds, not in the first pause. */
 static void note_ended(const roster_t *roster)
 {
     roster_handler_t *handler;
     for (size_t i = 0; (handler = roster_at(roster, i)); i++) {
-        handler->ended_lately = handler->ended - handler->ended_before;
+        int64_t ended = handler->ended - handler->ended_before;
+        int64_t before = handler->ended_lately * 3 / 4;
+        handler->ended_lately = ended > before ? ended : before;
         handler->ended_before = handler->ended;
     }
 }

@@ -13,7 +13,7 @@ typedef struct {
     int64_t pending;          /* deliveries not final, the owner's count */
     int64_t ended;            /* deliveries with a final outcome */
     int64_t ended_before;     /* as it was at the last poll */
-    int64_t ended_lately;     /* between the last two */
+    int64_t ended_lately;     /* between the last two, or what is left of a time with more */
     int64_t failing_since_ms; /* wall; 0: the last one that was answered was a success */
     int64_t failing_from_ms;  /* the same, monotonic: how long does not change with the clock */
     int64_t last_success_ms;  /* wall; 0: none since the start */
