@@ -358,21 +358,22 @@ class Driver:
 
     def silence(self, fault, network_cut):
         """It has fired when a kernel has sent something again in vain. What goes through the proxy
-        stands still meanwhile."""
+        stands still meanwhile; then a stage may have nothing to send, as it answers what it hears."""
         kinds = set(fault.target.split("+"))
         links = [link for link in self.plan.proxied if kinds <= set(planning.between(link))]
         began, sent_again = time.monotonic(), self.rig.network.sent_again
         before = sent_again()
+        noticed = lambda: links or sent_again() > before  # noqa: E731
         with network_cut:
             for link in links:
                 self.rig.proxy.tell(f"freeze {link}")
             time.sleep(fault.lasts_s)
-            while sent_again() == before and time.monotonic() < began + fault.lasts_s + NOTICED_S:
+            while not noticed() and time.monotonic() < began + fault.lasts_s + NOTICED_S:
                 self.over.wait(0.05)
             for link in links:
                 self.rig.proxy.tell(f"open {link}")
         self.note("partition", "", began)
-        if sent_again() > before:
+        if noticed():
             self.fire(fault)
 
     def fault_slow_sync(self, fault):
