@@ -51,7 +51,7 @@ const config_key_t config_keys[] = {
     {"deliverer", "window", CONFIG_INT, "16", 1, 1000, "Requests in flight per handler, where the handler sets none.", true},
     {"deliverer", "timeout", CONFIG_DURATION, "15s", 10, 600000, "Deadline of one exchange, where the handler sets none.", true},
     {"deliverer", "connect_timeout", CONFIG_DURATION, "5s", 10, 600000, "Deadline of connecting.", true},
-    {"deliverer", "retry", CONFIG_TEXT, "5s,5m,30m,2h,5h,10h,14h,20h,24h", 0, 0, "Delays after the first attempt, where the handler sets none.", true},
+    {"deliverer", "retry", CONFIG_TEXT, "5s,5m,30m,2h,5h,10h,14h,20h,24h", 0, 0, "At most 32 delays after the first attempt, where the handler sets none.", true},
     {"deliverer", "priority_wait", CONFIG_DURATION, "1s", 0, 600000, "How long a handler waits for those of lower numbers; 0: not at all.", true},
     {"deliverer", "response_max", CONFIG_SIZE, "16KiB", 0, MIB, "Bytes of a response that are kept.", true},
     {"deliverer", "suspend_after", CONFIG_DURATION, "5d", 0, 0, "A handler that only failed for this long is suspended; 0: never.", true},

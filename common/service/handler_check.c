@@ -348,7 +348,8 @@ static result_t check_retry(const handler_t *handler, fault_t *fault)
                              "write for example 5s,5m,30m",
                              n + 1, SHORT(delay));
         if (++n > HANDLER_RETRY_MAX)
-            return fault_set(fault, RESULT_INVALID, "retry: more than %d delays",
+            return fault_set(fault, RESULT_INVALID,
+                             "retry: more than %d delays; write fewer, and longer ones",
                              HANDLER_RETRY_MAX);
     }
     return RESULT_OK;

@@ -33,7 +33,7 @@ enum { SECRET_FILE_MAX = 4096 };
          "signs requests; repeated while it rotates, newest first"},                               \
         {"header", "\"Name: value\"", "sent with each request; may be repeated"},                  \
         {"timeout", "D", "deadline of one exchange; default 15s"},                                 \
-        {"retry", "D,D,...", "delays after the first attempt; none: no retries"},                  \
+        {"retry", "D,D,...", "at most 32 delays after the first attempt; none: no retries"},       \
         {"max-age", "D",                                                                           \
          "gives up after this long; default: the sum of --retry, 10% and 1 min per attempt"},      \
         {"hold", "D", "later events of an object go on when one was retried this long"},           \

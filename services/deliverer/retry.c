@@ -58,7 +58,9 @@ result_t retry_parse(slice_t text, int64_t max_age_ms, retry_schedule_t *ret_sch
         slice_t item = next_item(&rest);
         int64_t ms = 0;
         if (schedule.n_delays == RETRY_DELAYS_MAX)
-            return fault_set(fault, RESULT_INVALID, "retry: more than %d delays", RETRY_DELAYS_MAX);
+            return fault_set(fault, RESULT_INVALID,
+                             "retry: more than %d delays; write fewer, and longer ones",
+                             RETRY_DELAYS_MAX);
         if (clk_parse_duration(item, &ms) != RESULT_OK || ms > STEP_MAX_MS)
             return fault_set(fault, RESULT_INVALID,
                              "retry: delay %d, \"%.*s\", is not a duration of at most 366 days; "

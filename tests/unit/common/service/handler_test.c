@@ -182,7 +182,7 @@ static void texts_are_checked(void **state)
         {RETRY, " ", "delay 1, \"\""},
         {RETRY, "5s 5m", "delay 1, \"5s 5m\""},
         {RETRY, TEN("1s,1s,1s,") "1s,1s", NULL},
-        {RETRY, TEN("1s,1s,1s,") "1s,1s,1s", "more than 32 delays"},
+        {RETRY, TEN("1s,1s,1s,") "1s,1s,1s", "more than 32 delays; write fewer"},
 
         {CA, "/etc/ssl/ca.pem", NULL},
         {CA, "ca.pem", "ca-file: an absolute path"},

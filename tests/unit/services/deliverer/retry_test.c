@@ -82,6 +82,7 @@ static void parse_bounds_the_number_of_delays(void **state)
     assert_int_equal(schedule.n_delays, RETRY_DELAYS_MAX);
     buf_add_str(&text, ",1s");
     assert_int_equal(retry_parse(buf_slice(&text), -1, &schedule, &fault), RESULT_INVALID);
+    assert_non_null(strstr(fault.text, "more than 32 delays; write fewer"));
 }
 
 static void default_age_is_the_sum_with_jitter_and_a_minute_per_attempt(void **state)
