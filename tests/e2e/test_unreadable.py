@@ -1,5 +1,6 @@
 """A queue that cannot be read for a while: nothing is lost, nothing ends, it goes on by itself."""
 
+import sqlite3
 import threading
 
 import pytest
@@ -68,3 +69,29 @@ def test_a_cancellation_goes_on_when_rows_can_be_read_again(make_pipeline, handl
     unreadable.off()
     wait_until(lambda: stats(pipeline)["pending"] == 0, what="all cancelled")
     assert stats(pipeline)["cancelled"] == OBJECTS * EACH
+
+
+def test_an_object_is_cancelled_in_all_of_its_lanes_or_in_none(make_pipeline, handler, unreadable):
+    """An object_id without its kind names a lane of each kind; one of them cannot be counted."""
+    pipeline = start(make_pipeline, unreadable)
+    handler_id = pipeline.add_handler(handler(lambda request: 503).url, "--retry", "1h,1h")
+    last = "SELECT MAX(event_seq) FROM deliveries"
+    deliverer, kinds = pipeline["deliverer"], ["clients.update", "clients.accounts.update"]
+    with pipeline.core() as core:
+        core.accept([event(kind, object_id=7) for kind in kinds for _ in range(EACH)])
+    queue = sqlite3.connect(f"file:{deliverer.data}/queue.db?mode=ro", uri=True)
+    wait_until(lambda: queue.execute(last).fetchone() == (2 * EACH,), what="custody")
+    lane, = queue.execute("SELECT DISTINCT d.object FROM deliveries d JOIN events e ON e.seq = d.event_seq"
+                          " WHERE e.events_id = ?", kinds[1:]).fetchone()
+    unreadable.on(f"object = {lane}")
+    answer = deliverer.control("cancel", handler_id=handler_id, object_id="7")
+    assert not answer["ok"] and "nothing is cancelled" in answer["error"]
+    unreadable.off()
+    with pipeline.core() as core:
+        core.accept([event()])
+    wait_until(lambda: queue.execute(last).fetchone() == (2 * EACH + 1,), what="a commit, with what a job has begun")
+    assert (stats(pipeline)["cancelled"], *queue.execute("SELECT COUNT(*) FROM cancels")) == (0, (0,))
+    queue.close()
+    answer = deliverer.control("cancel", handler_id=handler_id, object_id="7")
+    assert answer == {"ok": True, "count": 2 * EACH}
+    wait_until(lambda: stats(pipeline)["pending"] == 1, what="all cancelled")

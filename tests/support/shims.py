@@ -22,8 +22,11 @@ class Shim:
     def env(self):
         return {"LD_PRELOAD": str(self.path), f"PROVISOR_{self.name.upper()}": str(self.switch)}
 
-    def on(self):
-        self.switch.touch()
+    def on(self, what=""):
+        """what: as the library understands it."""
+        part = self.switch.with_suffix(".part")
+        part.write_text(what)
+        part.rename(self.switch)
 
     def off(self):
         self.switch.unlink()
