@@ -100,12 +100,16 @@ void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int pa
     touch(commit, (size_t)cache_entry_bytes(entry));
 }
 
-void commit_delivery(commit_t *commit, const queue_delivery_t *delivery, bool soon)
+void commit_delivery(commit_t *commit, const queue_delivery_t *delivery)
 {
     *ADD(commit, deliveries, n_deliveries, deliveries_capacity) = *delivery;
     commit->events[commit->n_events - 1].n++;
-    commit->n_soon += soon;
-    commit->soon_left += soon;
+}
+
+void commit_soon(commit_t *commit, size_t n)
+{
+    commit->n_soon += n;
+    commit->soon_left += n;
 }
 
 /* The delivery's row in this batch; NULL: the event is not in it. */

@@ -96,11 +96,12 @@ commit_t *commit_new(void);
 void commit_destroy(commit_t **commit, cache_t *cache);
 bool commit_empty(const commit_t *commit);
 
-/* The entry has content; the batch takes a reference of its own. Deliveries of the event follow.
- * soon: nothing is known that would hold up its first attempt, or make it fail. */
+/* The entry has content; the batch takes a reference of its own. Deliveries of the event follow. */
 void commit_custody(commit_t *commit, cache_entry_t *entry, slice_t node, int partition,
                     bool unmatched);
-void commit_delivery(commit_t *commit, const queue_delivery_t *delivery, bool soon);
+void commit_delivery(commit_t *commit, const queue_delivery_t *delivery);
+/* So many of the event's deliveries will have an outcome soon. */
+void commit_soon(commit_t *commit, size_t n);
 /* An outcome, in the order in which they became known. entry: the event's, if memory has it.
  * final: the delivery is over; else it waits with what delivery says. has_row false: custody never
  * made a delivery of it. */

@@ -151,7 +151,7 @@ static bool take_target(deliverer_t *d, const cache_entry_t *entry, const event_
         return false;
     }
     delivery.object = lane_key(handler->settings, event);
-    commit_delivery(d->next, &delivery, is_soon(handler));
+    commit_delivery(d->next, &delivery);
     handler->pending++;
     d->pending++;
     *ret_target = (lanes_target_t){target->handler_id, delivery.object, target->priority};
@@ -165,6 +165,21 @@ static void note_version(intake_t *intake)
         return;
     intake->noted_version = roster_version(d->roster);
     d->next->table_version = intake->noted_version;
+}
+
+/* Those that memory holds. The others wait for this commit and a read, so it must not wait for
+ * them. */
+static void note_kept(intake_t *intake, cache_entry_t *entry, size_t n)
+{
+    deliverer_t *d = intake->deliverer;
+    size_t n_soon = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!intake->kept[i])
+            continue;
+        cache_ref(entry);
+        n_soon += is_soon(roster_find(d->roster, intake->targets[i].handler_id));
+    }
+    commit_soon(d->next, n_soon);
 }
 
 static void take_event(intake_t *intake, const incoming_event_t *in)
@@ -182,9 +197,7 @@ static void take_event(intake_t *intake, const incoming_event_t *in)
     if (n) {
         lanes_add(d->lanes, entry->seq, entry, intake->targets, n, d->limits.priority_ms,
                   clk_mono_ms(), intake->kept);
-        for (size_t i = 0; i < n; i++)
-            if (intake->kept[i])
-                cache_ref(entry);
+        note_kept(intake, entry, n);
     }
     cache_unref(d->cache, entry);
     d->counts.events++;
@@ -350,14 +363,20 @@ static bool any_over_share(const deliverer_t *d)
     return false;
 }
 
+/* While the writer is busy, the disk is what all wait for: then what is over makes room. */
+static bool holds_enough(const deliverer_t *d)
+{
+    size_t n = writer_idle(d->writer) ? d->next->n_soon : d->next->soon_left;
+    return n >= COMMIT_SOON_MAX;
+}
+
 /* The reasons are constants: what changed is seen by comparing pointers. */
 static const char *why_stopped(const intake_t *intake)
 {
     const deliverer_t *d = intake->deliverer;
     if (d->draining)
         return "draining";
-    if (d->open && !d->full &&
-        (d->next->bytes >= COMMIT_BYTES_MAX || d->next->n_soon >= COMMIT_SOON_MAX))
+    if (d->open && !d->full && (d->next->bytes >= COMMIT_BYTES_MAX || holds_enough(d)))
         return "";
     if (!deliverer_working(d))
         return "the store cannot be written";

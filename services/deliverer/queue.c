@@ -60,7 +60,9 @@ static const char *const migrations[] = {
     " last_id TEXT NOT NULL,"      /* the greatest */
     " ids TEXT NOT NULL,"
     " PRIMARY KEY (node, partition, last_id)) ${clustered};"
-    "INSERT INTO known SELECT node, partition, id, id || unmatched FROM events;"
+    "INSERT INTO known SELECT node, partition, id, id || unmatched FROM events"
+    " WHERE id >= COALESCE((SELECT l.id FROM low_water l"
+    "  WHERE l.node = events.node AND l.partition = events.partition), '');"
     "DELETE FROM events WHERE body IS NULL"
     " OR NOT EXISTS (SELECT 1 FROM deliveries WHERE event_seq = seq);"
     "DROP INDEX events_source;"
@@ -91,7 +93,9 @@ static result_t count_events(db_t *db, int partition, int64_t *ret_count)
                        ret_count);
     if (r != RESULT_OK || *ret_count)
         return r;
-    r = count(db_stmt(db, "SELECT COALESCE(SUM(LENGTH(ids)), 0) FROM known WHERE partition = $1"),
+    r = count(db_stmt(db, "SELECT COALESCE(SUM(LENGTH(ids)), 0) FROM known WHERE partition = $1"
+                          " AND last_id >= COALESCE((SELECT l.id FROM low_water l"
+                          "  WHERE l.node = known.node AND l.partition = known.partition), '')"),
               partition, ret_count);
     *ret_count /= QUEUE_KNOWN_SIZE;
     return r;

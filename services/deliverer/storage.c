@@ -148,7 +148,8 @@ static bool may_wait(deliverer_t *d)
 {
     const commit_t *next = d->next;
     int64_t wait_ms = next->began_ms + wait_of(next) - clk_mono_ms();
-    if (next->test_boot || next->n_cancels || d->draining || wait_ms <= 0)
+    if (next->test_boot || next->n_cancels || d->draining || wait_ms <= 0 ||
+        next->bytes >= COMMIT_BYTES_MAX)
         return false;
     if (d->storage_timer < 0)
         d->storage_timer = zloop_timer(d->loop, (size_t)wait_ms, 1, on_timer, d);

@@ -55,7 +55,7 @@ static void collect(world_t *world, commit_t *commit, int64_t seq)
     commit_custody(commit, entry, NODE, PARTITION, false);
     for (int64_t handler = 1; handler <= 3; handler++) {
         queue_delivery_t delivery = delivery_of(seq, handler);
-        commit_delivery(commit, &delivery, true);
+        commit_delivery(commit, &delivery);
     }
     cache_unref(world->d.cache, entry);
 }
