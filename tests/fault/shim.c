@@ -2,10 +2,10 @@
  * (LD_PRELOAD).
  *
  * PROVISOR_FAULT_CONTROL names a file of int64 switches (below) that the driver changes while the
- * process runs, and of counts that the driver reads. The name 10-77-1-2.test is the address 10.77.1.2.
- * With PROVISOR_FAULT_UNDO (a folder) each write to a store is noted there, what was
- * there before and what was written, and forgotten when the file is synced: after a kill the driver
- * can take back what a power cut would have lost.
+ * process runs, and of counts that the driver reads. The name 10-77-1-2.test is the
+ * address 10.77.1.2. With PROVISOR_FAULT_UNDO (a folder) each write to a store is noted there, what
+ * was there before and what was written, and forgotten when the file is synced: after a kill the
+ * driver can take back what a power cut would have lost.
  */
 #include <dlfcn.h>
 #include <errno.h>
