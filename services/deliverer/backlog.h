@@ -50,8 +50,8 @@ result_t backlog_lane(backlog_t *backlog, int64_t handler_id, uint64_t object, i
                       size_t max, queue_delivery_t *ret_deliveries, size_t *ret_n) MUST_CHECK;
 result_t backlog_lane_count(backlog_t *backlog, int64_t handler_id, uint64_t object,
                             int64_t *ret_count) MUST_CHECK;
-/* on_event is called with the event's row; A call,
- * because a row that stays open would hold back the checkpoint and what later reads see. */
+/* on_event is called with the event's row: a call, because a row that stays open would hold back
+ * the checkpoint and what later reads see. */
 typedef void(backlog_on_event)(void *owner, const event_t *event);
 result_t backlog_event(backlog_t *backlog, int64_t seq, backlog_on_event *on_event,
                        void *owner) MUST_CHECK;
