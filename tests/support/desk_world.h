@@ -57,10 +57,10 @@ static inline void desk_close(desk_world_t *world)
 
 static inline int desk_setup(void **state)
 {
-    desk_world_t *world = calloc(1, sizeof *world);
     void *history = NULL;
-    if (!world || world_setup(&history) != 0)
+    if (world_setup(&history) != 0)
         return -1;
+    desk_world_t *world = MEM_NEW(desk_world_t);
     world->history = history;
     desk_open(world);
     *state = world;
