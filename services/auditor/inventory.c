@@ -112,9 +112,10 @@ static result_t read_sealed(const start_t *start, int64_t first_id, shelf_segmen
         r = RESULT_CORRUPT;
     if (r != RESULT_OK && r != RESULT_CORRUPT)
         return r;
-    sealed.span = tail.span;
-    sealed.last_id = tail.next_id - 1;
     sealed.damaged = r == RESULT_CORRUPT;
+    /* what it says itself may be another's: it may be a copy */
+    sealed.span = sealed.damaged ? (tail_span_t){.first_id = first_id} : tail.span;
+    sealed.last_id = tail.next_id - 1;
     *ret_sealed = sealed;
     return RESULT_OK;
 }

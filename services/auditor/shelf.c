@@ -50,7 +50,7 @@ void shelf_update(shelf_t *shelf, const shelf_segment_t *segment)
 {
     pthread_mutex_lock(&shelf->mutex);
     shelf_segment_t *found = find(shelf, segment->span.first_id);
-    if (found && (!found->damaged || segment->damaged))
+    if (found && found->damaged == segment->damaged)
         *found = *segment;
     pthread_mutex_unlock(&shelf->mutex);
 }

@@ -25,7 +25,7 @@ void shelf_destroy(shelf_t **shelf);
 /* After the last one, which must not be live. */
 void shelf_add(shelf_t *shelf, const shelf_segment_t *segment);
 /* Changes what is known of the segment with the same first id, if it is there. A damaged one stays
- * so. */
+ * so, and a good one too: only shelf_set_damaged makes one damaged. */
 void shelf_update(shelf_t *shelf, const shelf_segment_t *segment);
 /* The oldest one; there must be one. */
 void shelf_remove_first(shelf_t *shelf);

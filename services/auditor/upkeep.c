@@ -193,7 +193,7 @@ static void next_step(upkeep_t *upkeep)
     if (!upkeep->waits[REMOVE] && remove_oldest(upkeep, segments, n))
         return;
     for (size_t i = upkeep->waits[SET_ASIDE] ? n : 0; i < n; i++)
-        if (segments[i].told && !segments[i].aside) {
+        if (segments[i].damaged && !segments[i].live && segments[i].told && !segments[i].aside) {
             start(upkeep, SET_ASIDE, &segments[i]);
             return;
         }

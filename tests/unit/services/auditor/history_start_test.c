@@ -149,14 +149,26 @@ static void make_folder(const folder_t *folder, const char *name)
     assert_int_equal(mkdir(folder_file(folder, name), 0700), 0);
 }
 
-static void copy_first(const folder_t *folder, const char *name)
+static void write_all(const folder_t *folder, const char *name, const buf_t *bytes)
 {
-    AUTO_BUF bytes = {0};
-    read_all(folder_file(folder, "segment-00000000000000000001.db"), &bytes);
     FILE *file = fopen(folder_file(folder, name), "we");
     assert_non_null(file);
-    assert_int_equal(fwrite(bytes.data, 1, bytes.size, file), bytes.size);
+    assert_int_equal(fwrite(bytes->data, 1, bytes->size, file), bytes->size);
     fclose(file);
+}
+
+static void copy(const folder_t *folder, const char *from, const char *name)
+{
+    AUTO_BUF bytes = {0};
+    read_all(folder_file(folder, from), &bytes);
+    write_all(folder, name, &bytes);
+}
+
+#define FIRST "segment-00000000000000000001.db"
+
+static void copy_first(const folder_t *folder, const char *name)
+{
+    copy(folder, FIRST, name);
 }
 
 static void what_is_not_ours_is_named_and_left(void **state)
@@ -201,26 +213,24 @@ static void what_is_not_ours_is_named_and_left(void **state)
     goes_on(world);
 }
 
-#define FIRST "segment-00000000000000000001.db"
-
-/* Segment 1 is sealed, and holds records 1 to 3. */
-static void fill_two(history_world_t *world)
+/* So many segments of three records each; of the last, which is the live one, one record. */
+static void fill_segments(history_world_t *world, size_t n_wanted)
 {
     int event = 2;
     fill(world);
     world->settings.segment_records = 3;
     world_open(world);
-    for (size_t n = 1; n < 2;) {
+    for (size_t n = 1; n < n_wanted;) {
         AUTO_FREE shelf_segment_t *segments = NULL;
-        if (history_tail(world->history)->next_id < 4)
+        const tail_t *tail = history_tail(world->history);
+        if (tail->next_id < tail->span.first_id + 3)
             world_accept(world, ++event, "1");
-        else if (history_tail(world->history)->span.first_id == 4)
-            world_accept(world, ++event, "2");
         world_commit(world);
         history_tick(world->history);
         n = shelf_copy(history_shelf(world->history), &segments);
     }
     world_close(world);
+    world->settings.segment_records = 1000;
 }
 
 static void make_empty(const folder_t *folder, const char *name)
@@ -255,9 +265,8 @@ static void a_damaged_sealed_one_is_set_aside(void **state)
     static make_t *const spoils[] = {make_empty, make_text, make_half, make_other};
     history_world_t *world = *state;
     AUTO_BUF whole = {0};
-    fill_two(world);
+    fill_segments(world, 2);
     read_all(folder_file(&world->folder, FIRST), &whole);
-    world->settings.segment_records = 1000;
     for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
         AUTO_BUF spoilt = {0}, kept = {0};
         if (spoils[i] == make_other)
@@ -282,9 +291,7 @@ static void a_damaged_sealed_one_is_set_aside(void **state)
         assert_int_equal(world->n_damaged, 1);
         assert_int_equal(unlink(folder_file(&world->folder, FIRST ".damaged")), 0);
         (void)unlink(folder_file(&world->folder, FIRST ".damaged-wal"));
-        FILE *file = fopen(folder_file(&world->folder, FIRST), "we");
-        assert_int_equal(fwrite(whole.data, 1, whole.size, file), whole.size);
-        fclose(file);
+        write_all(&world->folder, FIRST, &whole);
     }
     write_file(&world->folder, FIRST ".damaged", "restored");
     world_open(world);
@@ -292,6 +299,84 @@ static void a_damaged_sealed_one_is_set_aside(void **state)
     assert_int_equal(shelf_copy(history_shelf(world->history), &segments), 2);
     assert_false(segments[0].damaged);
     assert_int_equal(segments[0].last_id, 3);
+}
+
+/* Of the three, only this one is damaged. */
+static void is_the_damaged_one(history_world_t *world, int64_t first_id)
+{
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    assert_int_equal(shelf_copy(history_shelf(world->history), &segments), 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(segments[i].span.first_id, 1 + 3 * i);
+        assert_int_equal(segments[i].damaged, segments[i].span.first_id == first_id);
+        assert_int_equal(segments[i].live, i == 2);
+    }
+}
+
+/* Whatever a copy says of itself, the one that it is a copy of stays. */
+static void a_copy_is_set_aside_and_not_what_it_is_a_copy_of(void **state)
+{
+    static const char *const names[] = {FIRST, "segment-00000000000000000004.db",
+                                        "segment-00000000000000000007.db"};
+    static const struct {
+        int from, to;
+    } cases[] = {{0, 1}, {1, 0}, {2, 0}, {2, 1}};
+    history_world_t *world = *state;
+    fill_segments(world, 3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *name = names[cases[i].to];
+        int64_t first_id = 1 + 3 * cases[i].to;
+        AUTO_BUF whole = {0}, aside = {0};
+        read_all(folder_file(&world->folder, name), &whole);
+        copy(&world->folder, names[cases[i].from], name);
+        world->n_damaged = 0;
+        world_open(world);
+        is_the_damaged_one(world, first_id);
+        world_run(world, world_has_set_aside);
+        world_close(world);
+        world_open(world);
+        is_the_damaged_one(world, first_id);
+        history_tick(world->history);
+        world_commit(world);
+        world_close(world);
+        assert_int_equal(world->n_damaged, 1);
+        assert_int_equal(world->damaged.span.first_id, first_id);
+        assert_int_equal(world->damaged.last_id, first_id + 2);
+        for (int other = 0; other < 3; other++)
+            assert_int_equal(folder_file_size(&world->folder, names[other]) < 0,
+                             other == cases[i].to);
+        buf_printf(&aside, "%s.damaged", name);
+        assert_int_equal(unlink(folder_file(&world->folder, aside.data)), 0);
+        buf_add_str(&aside, "-wal");
+        (void)unlink(folder_file(&world->folder, aside.data));
+        write_all(&world->folder, name, &whole);
+    }
+    world_open(world);
+    is_the_damaged_one(world, 0);
+}
+
+/* Only who has read a segment may say that it is damaged. */
+static void an_update_makes_none_damaged(void **state)
+{
+    (void)state;
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    shelf_t *shelf = shelf_new();
+    for (int64_t first_id = 1; first_id <= 2; first_id++) {
+        shelf_segment_t good = {.span.first_id = first_id, .live = first_id == 2};
+        shelf_segment_t damaged = {.span.first_id = first_id, .damaged = true, .told = true};
+        shelf_add(shelf, &good);
+        shelf_update(shelf, &damaged);
+        assert_true(shelf_has(shelf, first_id));
+    }
+    shelf_set_damaged(shelf, 1);
+    shelf_update(shelf, &(shelf_segment_t){.span.first_id = 1});
+    assert_int_equal(shelf_copy(shelf, &segments), 2);
+    assert_true(segments[0].damaged);
+    assert_true(segments[1].live);
+    shelf_update(shelf, &(shelf_segment_t){.span.first_id = 1, .damaged = true, .told = true});
+    assert_int_equal(shelf_copy(shelf, (free(segments), &segments)), 2);
+    assert_true(segments[0].told);
+    shelf_destroy(&shelf);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -305,6 +390,8 @@ int main(void)
         TEST(a_kill_while_one_is_made_is_survived),
         TEST(what_is_not_ours_is_named_and_left),
         TEST(a_damaged_sealed_one_is_set_aside),
+        TEST(a_copy_is_set_aside_and_not_what_it_is_a_copy_of),
+        cmocka_unit_test(an_update_makes_none_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
