@@ -2,6 +2,7 @@
 #include "services/auditor/candidates.h"
 #include "common/base/cleanup.h"
 #include "common/base/hash.h"
+#include "common/base/ulid.h"
 #include "services/auditor/segment.h"
 
 /* A success for the same handler: of a later event of the object, or of the event itself. */
@@ -120,11 +121,23 @@ static result_t inspect_segment(const shelf_segment_t *segment, db_t *db, candid
     return r == RESULT_OK && !segment->indexed ? scan(db, candidates) : r;
 }
 
+/* Of what was damaged at the start already nothing is known but when it ended: it may tell of
+ * events that came later than one that was accepted before that. */
+static bool may_hide(const shelf_segment_t *segment, const job_item_t *item)
+{
+    ulid_t id;
+    const tail_span_t *span = &segment->span;
+    if (!segment->damaged)
+        return false;
+    return segment->last_id > item->audit_id ||
+           (!*span->last_event && (ulid_parse(slice_of(item->original_id), &id) != RESULT_OK ||
+                                   ulid_wall_ms(&id) <= span->created_ms));
+}
+
 static bool may_know(const shelf_segment_t *segment, const candidates_t *candidates)
 {
     for (size_t i = 0; i < candidates->n; i++)
-        if (segment->live ||
-            (segment->damaged && segment->last_id > candidates->list[i].item.audit_id) ||
+        if (segment->live || may_hide(segment, &candidates->list[i].item) ||
             tail_span_reaches(&segment->span, slice_of(candidates->list[i].item.original_id)))
             return true;
     return false;

@@ -287,6 +287,36 @@ static void what_a_damaged_segment_may_know_better_is_not_sent(void **state)
     assert_replay(world, E "3\"", "3>7#2");
 }
 
+#define LATER "7ZZZZZZ0000000000000000009"
+
+/* After a start only the time tells what it may hold. */
+static void what_one_that_was_damaged_at_the_start_may_know_better_is_not_sent(void **state)
+{
+    desk_world_t *world = *state;
+    AUTO_BUF sent = {0};
+    record_t later = {.topic = SLICE("event.accepted"),
+                      .event_id = SLICE(LATER),
+                      .events_id = SLICE("clients.update"),
+                      .body = SLICE("{}")};
+    fill_three_segments(world);
+    desk_close(world);
+    world_close(world->history);
+    const char *path = folder_file(&world->history->folder, "segment-00000000000000000003.db");
+    assert_int_equal(truncate(path, 0), 0);
+    world_open(world->history);
+    desk_open(world);
+    int64_t job = start(world, E "3\"");
+    play(world, job, 100, &sent);
+    assert_int_equal(sent.size, 0);
+    assert_status(world, job, "failed", 1, 0, 0);
+    world_send(world->history, &later);
+    later.topic = SLICE("delivery.exhausted");
+    later.handler_id = 7;
+    world_send(world->history, &later);
+    world_commit(world->history);
+    assert_replay(world, "\"event_id\":\"" LATER "\"", "9>7#1");
+}
+
 static void an_event_that_is_gone_is_missing(void **state)
 {
     desk_world_t *world = *state;
@@ -345,6 +375,7 @@ int main(void)
         TEST(a_cancelled_job_ends),
         TEST(what_the_emitter_refused_is_listed),
         TEST(what_a_damaged_segment_may_know_better_is_not_sent),
+        TEST(what_one_that_was_damaged_at_the_start_may_know_better_is_not_sent),
         TEST(an_event_that_is_gone_is_missing),
         TEST(the_event_comes_as_it_was),
         TEST(as_many_jobs_run_as_are_bounded),
