@@ -106,7 +106,9 @@ static result_t read_sealed(const start_t *start, int64_t first_id, shelf_segmen
     tail_t tail = {.span.first_id = first_id};
     shelf_segment_t sealed = {.bytes = segment_bytes(start->dir, first_id)};
     db_t *db = NULL;
-    result_t r = load(start->dir, first_id, DB_READ, &tail, &sealed.indexed, NULL, &db, fault);
+    result_t r = RESULT_CORRUPT;
+    if (!segment_is_half_aside(start->dir, first_id))
+        r = load(start->dir, first_id, DB_READ, &tail, &sealed.indexed, NULL, &db, fault);
     db_close(&db);
     if (r == RESULT_NOT_FOUND) /* newer ones hold records, so it had some */
         r = RESULT_CORRUPT;

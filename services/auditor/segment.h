@@ -36,6 +36,8 @@ result_t segment_remove(const char *dir, int64_t first_id) MUST_CHECK;
 /* Renames the file of a damaged segment, and what stands beside it, to <name>.damaged, and never
  * over another one. */
 result_t segment_set_aside(const char *dir, int64_t first_id, fault_t *fault) MUST_CHECK;
+/* Was that cut short? The file is still there, but not what stood beside it. */
+bool segment_is_half_aside(const char *dir, int64_t first_id);
 /* First ids of those that were set aside, rising, *ret_ids for free (). */
 result_t segment_list_aside(const char *dir, int64_t **ret_ids, size_t *ret_n,
                             fault_t *fault) MUST_CHECK;

@@ -94,6 +94,20 @@ result_t segment_set_aside(const char *dir, int64_t first_id, fault_t *fault)
     return r == RESULT_OK ? move_one(path, "", fault) : r;
 }
 
+static bool is_there(const char *path, const char *beside)
+{
+    char name[PATH_MAX + 32];
+    snprintf(name, sizeof name, "%s%s", path, beside);
+    return access(name, F_OK) == 0;
+}
+
+bool segment_is_half_aside(const char *dir, int64_t first_id)
+{
+    char path[PATH_MAX];
+    segment_path(dir, first_id, path);
+    return is_there(path, "") && is_there(path, DAMAGED "-wal") && !is_there(path, DAMAGED);
+}
+
 static result_t remove_prepared(const char *path)
 {
     result_t r = remove_one(path, "");

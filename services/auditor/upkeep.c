@@ -57,7 +57,7 @@ static void run(worker_task_t *task)
         step->result = index_step(step);
     else if (step->work == SET_ASIDE)
         step->result = segment_set_aside(step->dir, first_id, &step->fault);
-    else if (!step->segment.damaged) /* which only a human removes */
+    else if (!step->segment.told) /* one that history tells of only a human removes */
         step->result = segment_remove(step->dir, first_id);
     if (step->work != PREPARE)
         step->segment.bytes = segment_bytes(step->dir, first_id);
@@ -128,7 +128,7 @@ static void finish(upkeep_t *upkeep, step_t *step)
         upkeep->prepared = true;
     if (step->work == REMOVE && step->result == RESULT_OK) {
         upkeep->removing = (shelf_segment_t){0};
-        if (!step->segment.damaged)
+        if (!step->segment.told)
             log_line(upkeep->log, LEVEL_INFO, "event=segment_removed first_id=%lld",
                      (long long)step->segment.span.first_id);
     }
@@ -175,8 +175,10 @@ static bool remove_oldest(upkeep_t *upkeep, const shelf_segment_t *segments, siz
     if (retention_choose(&upkeep->retention, segments, n, live_bytes, upkeep->wall_ms) == 0)
         return false;
     const shelf_segment_t *oldest = &segments[0];
-    if (oldest->damaged && !oldest->aside && upkeep->stuck_id != oldest->span.first_id)
-        return false; /* it is set aside first */
+    /* What was told of is set aside first. What was not may wait for room to be told of: it makes
+     * some. */
+    if (oldest->told && !oldest->aside && upkeep->stuck_id != oldest->span.first_id)
+        return false;
     shelf_remove_first(upkeep->shelf);
     upkeep->removing = segments[0];
     start(upkeep, REMOVE, &upkeep->removing);

@@ -355,6 +355,42 @@ static void a_copy_is_set_aside_and_not_what_it_is_a_copy_of(void **state)
     is_the_damaged_one(world, 0);
 }
 
+/* Killed between two renames: what is left may look whole, but lacks its WAL. */
+static void one_that_was_half_set_aside_is_set_aside(void **state)
+{
+    history_world_t *world = *state;
+    fill_segments(world, 2);
+    write_file(&world->folder, FIRST ".damaged-wal", "records");
+    world_open(world);
+    is_known_as_damaged(world);
+    world_run(world, world_has_set_aside);
+    assert_int_equal(world->n_damaged, 1);
+    assert_int_equal(folder_file_size(&world->folder, FIRST), -1);
+    assert_true(folder_file_size(&world->folder, FIRST ".damaged") > 0);
+    assert_int_equal(folder_file_size(&world->folder, FIRST ".damaged-wal"), 7);
+}
+
+static bool is_first_gone(void *self)
+{
+    history_world_t *world = self;
+    return folder_file_size(&world->folder, FIRST) == -1;
+}
+
+/* Telling takes a commit, and on a full disk there is none. */
+static void one_that_is_to_go_need_not_be_told_of(void **state)
+{
+    history_world_t *world = *state;
+    AUTO_FREE shelf_segment_t *segments = NULL;
+    fill_segments(world, 3);
+    make_half(&world->folder, FIRST);
+    world->settings.retention.bytes = 1;
+    world_open(world);
+    world_run(world, is_first_gone);
+    assert_int_equal(world->n_damaged, 0);
+    assert_int_equal(folder_file_size(&world->folder, FIRST ".damaged"), -1);
+    assert_true(shelf_copy(history_shelf(world->history), &segments) < 3);
+}
+
 /* Only who has read a segment may say that it is damaged. */
 static void an_update_makes_none_damaged(void **state)
 {
@@ -391,6 +427,8 @@ int main(void)
         TEST(what_is_not_ours_is_named_and_left),
         TEST(a_damaged_sealed_one_is_set_aside),
         TEST(a_copy_is_set_aside_and_not_what_it_is_a_copy_of),
+        TEST(one_that_was_half_set_aside_is_set_aside),
+        TEST(one_that_is_to_go_need_not_be_told_of),
         cmocka_unit_test(an_update_makes_none_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
