@@ -17,7 +17,7 @@
 
 #define NODE "e3f1c05a9b2d4c66"
 
-enum { DEADLINE_MS = 20000, BEAT_MS = 10, BOOT = 77, SEEN_MAX = 40000 };
+enum { DEADLINE_MS = 60000, BEAT_MS = 10, BOOT = 77, SEEN_MAX = 40000 };
 
 /* ---- The service around it: what audit needs of it, without a process ------------------- */
 

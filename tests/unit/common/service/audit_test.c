@@ -273,7 +273,7 @@ static void the_last_record_still_leaves(void **state)
     assert_true(slice_is(record.topic, "stage.stopped"));
 }
 
-enum { ROUNDS = 25000, ROUND_BYTES = 4096 };
+enum { ROUNDS = 5000, ROUND_BYTES = 20480 };
 
 /* One record after the other, each in a message of its own. */
 static void on_mark_add(void *owner, int64_t number)
