@@ -205,7 +205,7 @@ static bool has_segment(const char *dir, int64_t first_id)
 {
     char path[PATH_MAX];
     segment_path(dir, first_id, path);
-    return access(path, F_OK) == 0;
+    return is_there(path, "");
 }
 
 static int by_id(const void *a, const void *b)
@@ -214,15 +214,42 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+typedef struct {
+    int64_t *ids;
+    size_t n;
+} listing_t;
+
+static void add_id(listing_t *listing, int64_t first_id)
+{
+    listing->ids = mem_realloc(listing->ids, (listing->n + 1) * sizeof *listing->ids);
+    listing->ids[listing->n++] = first_id;
+}
+
+static void give_listing(listing_t *listing, int64_t **ret_ids, size_t *ret_n)
+{
+    if (listing->n)
+        qsort(listing->ids, listing->n, sizeof *listing->ids, by_id);
+    *ret_ids = listing->ids;
+    *ret_n = listing->n;
+}
+
+static result_t open_folder(const char *dir, DIR **ret_folder, fault_t *fault)
+{
+    *ret_folder = opendir(dir);
+    if (*ret_folder)
+        return RESULT_OK;
+    return fault_set(fault, result_of_errno(errno), "cannot read %s: %s", dir, strerror(errno));
+}
+
 result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault)
 {
-    DIR *folder = opendir(dir);
-    if (!folder)
-        return fault_set(fault, result_of_errno(errno), "cannot read %s: %s", dir, strerror(errno));
-    int64_t *ids = NULL, first_id;
-    size_t n = 0;
+    DIR *folder;
+    listing_t listing = {0};
+    int64_t first_id;
     const char *rest;
-    result_t r = RESULT_OK;
+    result_t r = open_folder(dir, &folder, fault);
+    if (r != RESULT_OK)
+        return r;
     for (struct dirent *entry; r == RESULT_OK && (entry = readdir(folder));) {
         if (!parse_name(entry->d_name, &first_id, &rest) ||
             strncmp(rest, DAMAGED, strlen(DAMAGED)) == 0)
@@ -235,43 +262,33 @@ result_t segment_list(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t
         }
         if (*rest && !has_segment(dir, first_id)) /* a removal that was cut short */
             r = segment_remove(dir, first_id);
-        if (*rest)
-            continue;
-        ids = mem_realloc(ids, (n + 1) * sizeof *ids);
-        ids[n++] = first_id;
+        if (!*rest)
+            add_id(&listing, first_id);
     }
     closedir(folder);
     if (r != RESULT_OK) {
-        free(ids);
+        free(listing.ids);
         return r == RESULT_CORRUPT
                    ? r
                    : fault_set(fault, r, "cannot remove what is left of a segment in %s", dir);
     }
-    if (n)
-        qsort(ids, n, sizeof *ids, by_id);
-    *ret_ids = ids;
-    *ret_n = n;
+    give_listing(&listing, ret_ids, ret_n);
     return RESULT_OK;
 }
 
 result_t segment_list_aside(const char *dir, int64_t **ret_ids, size_t *ret_n, fault_t *fault)
 {
-    DIR *folder = opendir(dir);
-    if (!folder)
-        return fault_set(fault, result_of_errno(errno), "cannot read %s: %s", dir, strerror(errno));
-    int64_t *ids = NULL, first_id;
-    size_t n = 0;
+    DIR *folder;
+    listing_t listing = {0};
+    int64_t first_id;
     const char *rest;
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        if (!parse_name(entry->d_name, &first_id, &rest) || strcmp(rest, DAMAGED) != 0)
-            continue;
-        ids = mem_realloc(ids, (n + 1) * sizeof *ids);
-        ids[n++] = first_id;
-    }
+    result_t r = open_folder(dir, &folder, fault);
+    if (r != RESULT_OK)
+        return r;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (parse_name(entry->d_name, &first_id, &rest) && strcmp(rest, DAMAGED) == 0)
+            add_id(&listing, first_id);
     closedir(folder);
-    if (n)
-        qsort(ids, n, sizeof *ids, by_id);
-    *ret_ids = ids;
-    *ret_n = n;
+    give_listing(&listing, ret_ids, ret_n);
     return RESULT_OK;
 }
