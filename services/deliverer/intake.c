@@ -130,7 +130,7 @@ static void reserve_targets(intake_t *intake, size_t n)
  * hangs must not hold up what others get. */
 static bool is_soon(const roster_handler_t *handler)
 {
-    int64_t ended = handler->ended_lately + handler->ended - handler->ended_before;
+    int64_t ended = handler->ended_lately + handler->ended;
     return !handler->failing_since_ms && !roster_paused(handler) &&
            handler->pending < SOON_FIRST + SOON_SECONDS * ended;
 }
@@ -435,10 +435,9 @@ static void note_ended(const roster_t *roster)
 {
     roster_handler_t *handler;
     for (size_t i = 0; (handler = roster_at(roster, i)); i++) {
-        int64_t ended = handler->ended - handler->ended_before;
         int64_t before = handler->ended_lately * 3 / 4;
-        handler->ended_lately = ended > before ? ended : before;
-        handler->ended_before = handler->ended;
+        handler->ended_lately = handler->ended > before ? handler->ended : before;
+        handler->ended = 0;
     }
 }
 

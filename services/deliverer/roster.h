@@ -11,8 +11,7 @@ typedef struct {
     handler_status_t status;
     settings_t *settings;
     int64_t pending;          /* deliveries not final, the owner's count */
-    int64_t ended;            /* deliveries with a final outcome */
-    int64_t ended_before;     /* as it was at the last poll */
+    int64_t ended;            /* deliveries with a final outcome since the last poll */
     int64_t ended_lately;     /* between the last two, or what is left of a time with more */
     int64_t failing_since_ms; /* wall; 0: the last one that was answered was a success */
     int64_t failing_from_ms;  /* the same, monotonic: how long does not change with the clock */
