@@ -12,7 +12,7 @@ import threading
 
 SHIM_C = pathlib.Path(__file__).with_name("shim.c")
 SWITCHES = ("sync_ms", "sync_failures", "clock_ms", "read_only", "refused", "name_gone", "unresolved",
-            "commit_us")
+            "table_unread", "unread", "commit_us")
 NOTE = struct.Struct("<5q")  # magic, offset, old bytes, new bytes, old size
 MAGIC = 0x70727673
 

@@ -19,6 +19,8 @@ FAILED = 70  # it stopped because it could not go on; the next start recovers fr
 SLOW_SYNC_S = 3  # several commits
 EARLY_S = 0.5  # a process that has just begun does not know of SIGTERM yet
 STORES = {"emitter": "journal.", "deliverer": "queue.", "auditor": "history/"}
+LATE_EVENTS = 3  # for a handler that no deliverer knows
+LATE_EVENTS_S = planning.STOP_S + 5  # so long they may take
 NOTICED_S = 10  # so long after it was cut off a stage has tried to send something
 
 
@@ -40,7 +42,7 @@ class Driver:
         self.locks = {name: threading.RLock() for name in self.stages}  # a fault has the stage
         self.started = {}        # stage: when
         self.armed = {}          # stage: the fault that will kill it
-        self.unwritable = {name: 0 for name in self.stages}  # for how many reasons they cannot write now
+        self.hindered = {name: 0 for name in self.stages}  # for how many reasons they cannot start now
         self.syncs_held = {name: [] for name in self.stages}  # so many ms, by each fault that holds them
         self.syncs_lock = threading.Lock()
         self.up = set()          # stages that are to be running
@@ -48,6 +50,7 @@ class Driver:
         self.fired = []          # names of faults
         self.over = threading.Event()
         self.jobs = []           # replays that were asked for
+        self.cores = []          # once they run
 
     # ---- the diary
 
@@ -129,8 +132,8 @@ class Driver:
         self.start_stage(name)
 
     def cannot_start(self, name, code):
-        """One that runs waits until it may write again, one that starts ends."""
-        return bool(64 <= code < 79 and self.unwritable[name] and
+        """One that runs waits until it may write or read again, one that starts ends."""
+        return bool(64 <= code < 79 and self.hindered[name] and
                     "event=start_failed" in self.stages[name].log_text().rstrip().rpartition("\n")[2])
 
     def unexpected(self, text, stage):
@@ -143,7 +146,8 @@ class Driver:
         """Does all faults of the plan at their times; returns when the last has ended."""
         threads = [threading.Thread(target=self.one, args=(fault,), daemon=True)
                    for fault in self.plan.faults]
-        threads.append(threading.Thread(target=self.add_late_handler, daemon=True))
+        if not self.plan.table_unread:
+            threads.append(threading.Thread(target=self.add_late_handler_in_time, daemon=True))
         self.began = time.monotonic()
         for thread in threads:
             thread.start()
@@ -153,9 +157,12 @@ class Driver:
             if thread.is_alive():
                 self.failures.append("a fault did not end")
 
-    def add_late_handler(self):
-        """A router may know of it before a deliverer does."""
+    def add_late_handler_in_time(self):
         self.over.wait(self.plan.seconds * rigs.LATE_AT)
+        self.add_late_handler()
+
+    def add_late_handler(self):
+        """Returns when all routers that run know of it."""
         for tries_left in range(50, 0, -1):
             try:
                 self.rig.add_handlers(late=True)
@@ -402,23 +409,23 @@ class Driver:
             self.rig.switches[name].set("sync_failures", 1)
 
     @contextlib.contextmanager
-    def cannot_write(self, names):
-        """They wait; who starts one meanwhile must start it again."""
+    def hinder_starts(self, names):
+        """One that runs goes on or waits; who starts one meanwhile must start it again."""
         for name in names:
-            self.unwritable[name] += 1
+            self.hindered[name] += 1
         yield
         time.sleep(0.5)  # what had begun by then may still end one
         for name in names:
             with self.locks[name]:
                 if not self.stages[name].alive():
                     self.died(name)
-                self.unwritable[name] -= 1
+                self.hindered[name] -= 1
 
     def fault_read_only(self, fault):
         name = self.named(fault)
         switches = self.rig.switches[name]
         refused = switches.get("refused")
-        with self.cannot_write([name]):
+        with self.hinder_starts([name]):
             switches.set("read_only", 1)
             time.sleep(fault.lasts_s)
             switches.set("read_only", 0)
@@ -440,10 +447,33 @@ class Driver:
             self.fire(fault)
         switches.set("name_gone", 0)
 
+    def fault_table_unread(self, fault):
+        """The late handler is added while no deliverer can read the table, and routers send events for
+        it: a handler that a deliverer does not know is not one that was deleted."""
+        names = [n for n, s in self.stages.items() if s.kind == fault.target]
+        switches = [self.rig.switches[name] for name in names]
+        with self.hinder_starts(names):
+            for each in switches:
+                each.set("table_unread", 1)
+            self.add_late_handler()
+            deadline = self.late_at + LATE_EVENTS_S
+            while self.late_events() < LATE_EVENTS and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(fault.lasts_s)
+            if self.late_events() >= LATE_EVENTS and any(each.get("unread") for each in switches):
+                self.fire(fault)
+            for each in switches:
+                each.set("table_unread", 0)
+
+    def late_events(self):
+        """How many were accepted that were sent after their handler had been added."""
+        return sum(rigs.matches("late", e.events_id) and bool(e.acked_at) and e.first_sent_at > self.late_at
+                   for core in self.cores for e in list(core.events))
+
     def fault_disk_full(self, fault):
         if not self.rig.small_disk.mounted:
             return
-        with self.cannot_write(sorted(self.stages)):
+        with self.hinder_starts(sorted(self.stages)):
             self.rig.small_disk.fill()
             time.sleep(fault.lasts_s)
             self.rig.small_disk.free()

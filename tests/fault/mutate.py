@@ -42,7 +42,7 @@ VARIANTS = {  # name: (faults of which a round needs one, [(file, text, replacem
         ("services/auditor/marks.c", "if (repeated >= 0 && repeated < audit->count) {",
          "if (repeated < 0) {\n        repeated = 0;\n        stage->accepted = audit->first - 1;\n    }\n"
          "    if (repeated < audit->count) {")]),
-    "unknown handler taken for deleted": (("kill auditor", "stop emitter", "clock emitter"), [
+    "unknown handler taken for deleted": (("table unread deliverer",), [
         ("services/deliverer/intake.c", "intake->incoming.match.table_version > roster_version(d->roster)",
          "intake->incoming.match.table_version < 0"),
         ("services/deliverer/intake.c", "version <= roster_version(roster)", "version >= 0")]),

@@ -46,7 +46,8 @@ CALM = ([("stop", s) for s in STAGES] + [("restart", s) for s in STAGES] +
         [("disk full",), ("clock", "deliverer"), ("clock", "emitter"), ("clock", "auditor")] +
         [(how, s) for s in STAGES for how in ("descriptors", "name gone", "unplug")] +
         [("partition", pair) for pair in PAIRS])
-HANDLER_LINK = [("cut", "handlers"), ("freeze", "handlers")]  # may double: not in calm rounds
+WILD = [("cut", "handlers"), ("freeze", "handlers"),  # may double: not in calm rounds
+        ("table unread", "deliverer")]  # as the 68th of CALM it would always meet the same others
 CALM_ROUND_FAULTS, KILLING_PER_ROUND, CALM_PER_ROUND = 5, 3, 3
 STOP_S = 20
 LONG_SILENCE_S = 12  # of a partition, in a round that is long anyway or has the time
@@ -54,7 +55,7 @@ LONG_SILENCE_S = 12  # of a partition, in a round that is long anyway or has the
 
 def faults_named():
     """Every fault that a run must have used to count as complete."""
-    return [" ".join(fault) for fault in dict.fromkeys(KILLING + CALM + HANDLER_LINK)]
+    return [" ".join(fault) for fault in dict.fromkeys(KILLING + CALM + WILD)]
 
 
 @dataclasses.dataclass
@@ -105,6 +106,11 @@ class Plan:
                 {EXPOSED[f.target] for f in self.faults if f.kind == "descriptors"})
 
     @property
+    def table_unread(self):
+        """The late handler is added by that fault."""
+        return any(f.kind == "table unread" for f in self.faults)
+
+    @property
     def power_cut(self):
         return any("power cut" in f.kind for f in self.faults)
 
@@ -122,7 +128,7 @@ def shuffled(deck):
 
 def deal(seed):
     """Every fifth round is without a kill."""
-    killing, calm = shuffled(KILLING + HANDLER_LINK), shuffled(CALM)
+    killing, calm = shuffled(KILLING + WILD), shuffled(CALM)
     calm_before = (seed + 4) // 5  # calm rounds among 0 .. seed - 1
     wild_before = seed - calm_before
     killing_at = wild_before * KILLING_PER_ROUND

@@ -116,6 +116,7 @@ class Round:
         self.cores = [self.make_core(i, plan.seed, self.rig.intake, plan.rate, plan.seconds)
                       for i in range(plan.cores)]
         self.cores.append(self.make_core(plan.cores, plan.seed, self.rig.intake, 20, 120, plan.seconds))
+        self.driver.cores = self.cores
         for core in self.cores:
             core.start()
 

@@ -32,7 +32,9 @@ enum {
     REFUSED, /* counted: writes */
     NAME_GONE,
     UNRESOLVED, /* counted: names */
-    COMMIT_US,  /* when the last commit that ended began to sync, CLOCK_MONOTONIC */
+    TABLE_UNREAD,
+    UNREAD,    /* counted: reads of handlers.db */
+    COMMIT_US, /* when the last commit that ended began to sync, CLOCK_MONOTONIC */
     N_SWITCHES
 };
 enum { FD_MAX = 4096, MAGIC = 0x70727673 };
@@ -49,6 +51,7 @@ static const char *undo_folder;
 static char *paths[FD_MAX];  /* of stores' files that are open; guarded by the mutex */
 static int undo_fds[FD_MAX]; /* open as long: a write needs no descriptor */
 static int is_dirty[FD_MAX]; /* written since its last sync */
+static int is_table[FD_MAX]; /* of handlers.db: they can be unreadable */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 #define COUNT(i)   __atomic_add_fetch(&switches[i], 1, __ATOMIC_RELAXED)
@@ -161,6 +164,8 @@ static void note(int fd, int64_t offset, const void *bytes, int64_t new_bytes, i
 static int open_tracked(int fd, const char *path)
 {
     int code = errno;
+    if (fd >= 0 && fd < FD_MAX)
+        is_table[fd] = strstr(path, "/handlers.db") != NULL;
     fd = track(fd, path);
     if (fd >= 0)
         errno = code;
@@ -198,6 +203,8 @@ int close(int fd)
             REAL(close)(undo_fds[fd]);
         pthread_mutex_unlock(&mutex);
     }
+    if (fd >= 0 && fd < FD_MAX)
+        is_table[fd] = 0;
     return REAL(close)(fd);
 }
 
@@ -256,6 +263,25 @@ ssize_t write(int fd, const void *bytes, size_t size)
     ssize_t written = REAL(write)(fd, bytes, size);
     pthread_mutex_unlock(&mutex);
     return written;
+}
+
+static ssize_t pread_or_fail(int fd, void *ret_bytes, size_t size, int64_t offset)
+{
+    if (!switches[TABLE_UNREAD] || fd < 0 || fd >= FD_MAX || !is_table[fd])
+        return REAL(pread64)(fd, ret_bytes, size, offset);
+    COUNT(UNREAD);
+    errno = EIO;
+    return -1;
+}
+
+ssize_t pread(int fd, void *ret_bytes, size_t size, off_t offset)
+{
+    return pread_or_fail(fd, ret_bytes, size, offset);
+}
+
+ssize_t pread64(int fd, void *ret_bytes, size_t size, off64_t offset)
+{
+    return pread_or_fail(fd, ret_bytes, size, offset);
 }
 
 static int ftruncate_noted(int fd, int64_t size)
