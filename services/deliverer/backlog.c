@@ -184,12 +184,13 @@ result_t backlog_lane(backlog_t *backlog, int64_t handler_id, uint64_t object, i
 }
 
 result_t backlog_lane_count(backlog_t *backlog, int64_t handler_id, uint64_t object,
-                            int64_t *ret_count)
+                            int64_t max_seq, int64_t *ret_count)
 {
-    db_stmt_t *stmt = db_stmt(
-        backlog->db, "SELECT COUNT(*) FROM deliveries WHERE handler_id = $1 AND object = $2");
+    db_stmt_t *stmt = db_stmt(backlog->db, "SELECT COUNT(*) FROM deliveries WHERE handler_id = $1"
+                                           " AND object = $2 AND event_seq <= $3");
     db_bind_int(stmt, 1, handler_id);
     db_bind_int(stmt, 2, (int64_t)object);
+    db_bind_int(stmt, 3, max_seq);
     return one_int(stmt, ret_count);
 }
 

@@ -48,8 +48,9 @@ result_t backlog_waiting(backlog_t *backlog, backlog_on_waiting *on_waiting,
 /* At most max deliveries of the lane with seq > after_seq, in order. */
 result_t backlog_lane(backlog_t *backlog, int64_t handler_id, uint64_t object, int64_t after_seq,
                       size_t max, queue_delivery_t *ret_deliveries, size_t *ret_n) MUST_CHECK;
+/* Deliveries of the lane with seq <= max_seq. */
 result_t backlog_lane_count(backlog_t *backlog, int64_t handler_id, uint64_t object,
-                            int64_t *ret_count) MUST_CHECK;
+                            int64_t max_seq, int64_t *ret_count) MUST_CHECK;
 /* on_event is called with the event's row: a call, because a row that stays open would hold back
  * the checkpoint and what later reads see. */
 typedef void(backlog_on_event)(void *owner, const event_t *event);

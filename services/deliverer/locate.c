@@ -90,8 +90,8 @@ static int64_t count_in_commit(const commit_t *commit, int64_t handler_id, uint6
 result_t locate_lane_count(const deliverer_t *d, int64_t handler_id, uint64_t object,
                            int64_t *ret_count)
 {
-    int64_t stored = 0;
-    result_t r = backlog_lane_count(d->backlog, handler_id, object, &stored);
+    int64_t stored = 0; /* what the writer is committing may be there already, or not yet */
+    result_t r = backlog_lane_count(d->backlog, handler_id, object, d->committed_seq, &stored);
     if (r == RESULT_OK)
         *ret_count = stored + count_in_commit(d->running, handler_id, object) +
                      count_in_commit(d->next, handler_id, object);
