@@ -15,6 +15,8 @@ enum {
     CA_CACHE_S = 60,        /* a CA file that was replaced is read again after this long */
 };
 
+#define SET(easy, option, value) ENSURE(curl_easy_setopt(easy, option, value) == CURLE_OK)
+
 /* After a stall there may be a connection, but no time left to ask on it. */
 static int on_connected(void *arg, char *peer_ip, char *own_ip, int peer_port, int own_port)
 {
@@ -32,7 +34,10 @@ static int on_connected(void *arg, char *peer_ip, char *own_ip, int peer_port, i
 static size_t on_header(char *data, size_t one, size_t size, void *arg)
 {
     http_exchange_t *exchange = arg;
-    return http_response_header(&exchange->response, (slice_t){data, size}) ? size * one : 0;
+    bool goes_on = http_response_header(&exchange->response, (slice_t){data, size});
+    if (exchange->response.headers_done && !exchange->request.http2)
+        SET(exchange->easy, CURLOPT_NOPROGRESS, 0L);
+    return goes_on ? size * one : 0;
 }
 
 static size_t on_body(char *data, size_t one, size_t size, void *arg)
@@ -42,20 +47,16 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
                                                                           : CURL_WRITEFUNC_ERROR;
 }
 
-#define SET(easy, option, value) ENSURE(curl_easy_setopt(easy, option, value) == CURLE_OK)
-
-/* Called once a round. Headers and body are limited; what else comes behind the headers (a chunk's
- * extension, trailers) is not by curl, which comes back to the loop only when no fast handler has
- * more to read. So what comes is held against the body that is in it. Curl tells it when it is
- * verbose, which an answer in few rounds need not pay for. With HTTP/2 frames are limited, and a
- * round may be about another request of the connection. */
+/* Called once a round, from the end of the headers on. Headers and body are limited; what else
+ * comes behind the headers (a chunk's extension, trailers) is not by curl, which comes back to the
+ * loop only when no fast handler has more to read. So what comes is held against the body that is
+ * in it. Curl tells it when it is verbose, which an answer in few rounds need not pay for. With
+ * HTTP/2 frames are limited, and a round may be about another request of the connection. */
 static int on_progress(void *arg, curl_off_t down_max, curl_off_t down, curl_off_t up_max,
                        curl_off_t up)
 {
     http_exchange_t *exchange = arg;
     (void)down_max, (void)up_max, (void)up;
-    if (exchange->request.http2 || !exchange->response.headers_done)
-        return 0;
     if (++exchange->body_rounds == ROUNDS_UNSEEN)
         SET(exchange->easy, CURLOPT_VERBOSE, 1L);
     if (exchange->seen <= FRAMING_MAX + down * FRAMING_PER_BYTE)
@@ -85,6 +86,7 @@ static void set_for_ever(http_exchange_t *exchange)
     SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
     SET(easy, CURLOPT_HTTP09_ALLOWED, 0L);
     SET(easy, CURLOPT_PROXY, "");
+    SET(easy, CURLOPT_NOPROXY, "*"); /* else the environment is asked at each request */
     SET(easy, CURLOPT_TCP_NODELAY, 1L);
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -96,7 +98,6 @@ static void set_for_ever(http_exchange_t *exchange)
     SET(easy, CURLOPT_WRITEFUNCTION, on_body);
     SET(easy, CURLOPT_WRITEDATA, exchange);
     SET(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
-    SET(easy, CURLOPT_NOPROGRESS, 0L);
     SET(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     SET(easy, CURLOPT_XFERINFODATA, exchange);
     SET(easy, CURLOPT_DEBUGFUNCTION, on_seen);
@@ -200,6 +201,7 @@ void http_exchange_begin(http_exchange_t *self, const exchange_request_t *reques
     self->body_rounds = 0;
     self->seen = 0;
     SET(self->easy, CURLOPT_VERBOSE, 0L);
+    SET(self->easy, CURLOPT_NOPROGRESS, 1L);
     self->curl_text[0] = '\0';
     http_response_begin(&self->response, (size_t)request->response_max_bytes);
     set_request(self);
