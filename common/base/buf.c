@@ -64,10 +64,12 @@ void buf_printf(buf_t *buf, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int size = vsnprintf(NULL, 0, format, args);
+    size_t room = buf->capacity - buf->size;
+    int size = vsnprintf(room ? buf->data + buf->size : NULL, room, format, args);
     va_end(args);
     ENSURE(size >= 0);
-    vsnprintf(buf_reserve(buf, (size_t)size), (size_t)size + 1, format, again);
+    if ((size_t)size >= room)
+        vsnprintf(buf_reserve(buf, (size_t)size), (size_t)size + 1, format, again);
     va_end(again);
     buf->size += (size_t)size;
 }

@@ -2,15 +2,26 @@
 #include "common/base/mem.h"
 #include "common/wire/object.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
-/* One header or variable into lines. */
-#define LINE(request, ...)                                                                         \
-    do {                                                                                           \
-        buf_printf(&(request)->lines, __VA_ARGS__);                                                \
-        buf_add_char(&(request)->lines, 0);                                                        \
-    } while (0)
+enum { USUAL_BYTES = 512 }; /* most requests' headers have fewer */
+
+/* One header or variable; its name with what stands before the value. */
+static void add_line(request_t *request, const char *name, slice_t value)
+{
+    buf_add_str(&request->lines, name);
+    buf_add_slice(&request->lines, value);
+    buf_add_char(&request->lines, 0);
+}
+
+static void add_number(request_t *request, const char *name, int64_t value)
+{
+    char digits[24];
+    int size = snprintf(digits, sizeof digits, "%lld", (long long)value);
+    add_line(request, name, (slice_t){digits, (size_t)size});
+}
 
 slice_t request_webhook_id(const event_t *event)
 {
@@ -58,34 +69,33 @@ static void add_headers(request_t *request, const settings_t *settings, const ev
 {
     slice_t id = request_webhook_id(event);
     if (!has_own(settings, "Content-Type"))
-        LINE(request, "Content-Type: application/json");
+        add_line(request, "Content-Type: ", SLICE("application/json"));
     if (!has_own(settings, "User-Agent"))
-        LINE(request, "User-Agent: provisor/%s", PROVISOR_VERSION);
-    LINE(request, "webhook-id: %.*s", SLICE_ARG(id));
-    LINE(request, "webhook-timestamp: %lld", (long long)(now_ms / 1000));
+        add_line(request, "User-Agent: ", SLICE("provisor/" PROVISOR_VERSION));
+    add_line(request, "webhook-id: ", id);
+    add_number(request, "webhook-timestamp: ", now_ms / 1000);
     if (settings->signature) {
         buf_add_str(&request->lines, "webhook-signature: ");
         signature_add(settings->signature, id, now_ms / 1000, event->body, &request->lines);
         buf_add_char(&request->lines, 0);
     }
     if (event->replay > 0)
-        LINE(request, "provisor-replay: %lld", (long long)event->replay);
+        add_number(request, "provisor-replay: ", event->replay);
     else if (event->replay_handler)
-        LINE(request, "provisor-test: 1");
+        add_number(request, "provisor-test: ", 1);
     for (size_t i = 0; i < settings->n_headers; i++)
         if (!is_reserved(settings->headers[i]))
-            LINE(request, "%s", settings->headers[i]);
+            add_line(request, settings->headers[i], (slice_t){0});
 }
 
 static void add_environment(request_t *request, const event_t *event, int64_t attempt)
 {
-    slice_t object = object_unquoted(event->object_id);
-    LINE(request, "PATH=/usr/local/bin:/usr/bin:/bin");
-    LINE(request, "PROVISOR_EVENTS_ID=%.*s", SLICE_ARG(event->events_id));
-    LINE(request, "PROVISOR_OBJECT_ID=%.*s", SLICE_ARG(object));
-    LINE(request, "PROVISOR_DT=%.*s", SLICE_ARG(request_dt(event->body)));
-    LINE(request, "PROVISOR_WEBHOOK_ID=%.*s", SLICE_ARG(request_webhook_id(event)));
-    LINE(request, "PROVISOR_ATTEMPT=%lld", (long long)attempt);
+    add_line(request, "PATH=", SLICE("/usr/local/bin:/usr/bin:/bin"));
+    add_line(request, "PROVISOR_EVENTS_ID=", event->events_id);
+    add_line(request, "PROVISOR_OBJECT_ID=", object_unquoted(event->object_id));
+    add_line(request, "PROVISOR_DT=", request_dt(event->body));
+    add_line(request, "PROVISOR_WEBHOOK_ID=", request_webhook_id(event));
+    add_number(request, "PROVISOR_ATTEMPT=", attempt);
 }
 
 /* lines does not move any more: pointers into it. */
@@ -113,6 +123,7 @@ void request_init(request_t *request, const settings_t *settings, const event_t 
                                         .ca_file = settings->ca_file,
                                         .cert_file = settings->cert_file,
                                         .key_file = settings->key_file}};
+    (void)buf_reserve(&request->lines, USUAL_BYTES);
     if (settings->script)
         add_environment(request, event, attempt);
     else
@@ -140,8 +151,11 @@ static void show_request_line(const char *url, buf_t *ret_text)
     const char *path = authority + size;
     const char *at = memrchr(authority, '@', size);
     const char *host = at ? at + 1 : authority;
-    buf_printf(ret_text, "POST %s%.*s HTTP/1.1\nHost: %.*s\n", *path == '/' ? "" : "/",
-               (int)strcspn(path, "#"), path, (int)(path - host), host);
+    buf_add_str(ret_text, *path == '/' ? "POST " : "POST /");
+    buf_add(ret_text, path, strcspn(path, "#"));
+    buf_add_str(ret_text, " HTTP/1.1\nHost: ");
+    buf_add(ret_text, host, (size_t)(path - host));
+    buf_add_char(ret_text, '\n');
 }
 
 static bool is_own(const settings_t *settings, const char *line)
@@ -154,14 +168,16 @@ static bool is_own(const settings_t *settings, const char *line)
 
 void request_show(const request_t *request, const settings_t *settings, buf_t *ret_text)
 {
-    if (settings->script)
-        buf_printf(ret_text, "%s\n", settings->url);
-    else
+    (void)buf_reserve(ret_text, USUAL_BYTES);
+    if (settings->script) {
+        buf_add_str(ret_text, settings->url);
+        buf_add_char(ret_text, '\n');
+    } else {
         show_request_line(settings->url, ret_text);
+    }
     for (const char **line = request->pointers; *line; line++) {
-        if (!settings->script && is_own(settings, *line))
-            buf_printf(ret_text, "%.*s: ***\n", (int)strcspn(*line, ":"), *line);
-        else
-            buf_printf(ret_text, "%s\n", *line);
+        bool own = !settings->script && is_own(settings, *line);
+        buf_add(ret_text, *line, own ? strcspn(*line, ":") : strlen(*line));
+        buf_add_str(ret_text, own ? ": ***\n" : "\n");
     }
 }
