@@ -1,5 +1,5 @@
-"""What the four processes cost when nothing happens: CPU share of one core over some seconds, and memory (PSS),
-after some work. Usage: PROVISOR_BIN=... idle.py [SECONDS] [--json]; exit 1 above 1 % or 60 MB."""
+"""What the four processes cost when nothing happens: CPU share of one core over some seconds, how often they wake up,
+and memory (PSS), after some work. Usage: PROVISOR_BIN=... idle.py [SECONDS] [--json]; exit 1 above 1 % or 60 MB."""
 
 import json
 import pathlib
@@ -26,18 +26,22 @@ def measure(folder, seconds):
             h.wait(1000)
             time.sleep(2)  # checkpoints and low_water after the last event
             pids = {name: stage.process.pid for name, stage in pipeline.stages.items()}
-            before = {name: rig.cpu_seconds(pid) for name, pid in pids.items()}
+            before = {name: (rig.cpu_seconds(pid), rig.switches(pid)) for name, pid in pids.items()}
             time.sleep(seconds)
-            rows = [{"process": name, "cpu_percent": round((rig.cpu_seconds(pid) - before[name]) / seconds * 100, 3),
-                     "pss_mb": rig.watch.pss_mb(pid)} for name, pid in pids.items()]
+            rows = [row(name, pid, before[name], seconds) for name, pid in pids.items()]
     finally:
         pipeline.kill()
-    return [*rows, {"process": "all", "cpu_percent": round(sum(r["cpu_percent"] for r in rows), 3),
-                    "pss_mb": round(sum(r["pss_mb"] for r in rows), 1)}]
+    return [*rows, {"process": "all", **{key: round(sum(r[key] for r in rows), 3) for key in rows[0] if key != "process"}}]
+
+
+def row(name, pid, before, seconds):
+    cpu, wakes = rig.cpu_seconds(pid) - before[0], rig.switches(pid) - before[1]
+    return {"process": name, "cpu_percent": round(cpu / seconds * 100, 3), "wakes_per_s": round(wakes / seconds, 1),
+            "pss_mb": round(rig.watch.pss_mb(pid), 1)}
 
 
 def show(row):
-    return "{process:10} {cpu_percent:7.3f} % {pss_mb:7.1f} MB".format(**row)
+    return "{process:10} {cpu_percent:7.3f} % {wakes_per_s:6.1f} wake-ups/s {pss_mb:7.1f} MB".format(**row)
 
 
 def main():

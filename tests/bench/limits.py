@@ -1,4 +1,4 @@
-"""What this machine can do at most: libcurl alone, ZeroMQ alone, SQLite alone."""
+"""What this machine can do at most: libcurl alone, ZeroMQ alone, SQLite alone; and at least: waiting."""
 
 import rig
 from result import Result
@@ -19,3 +19,6 @@ def all_limits(options, folder):
         rows.append(float(rig.run_program("limit_sqlite", store, seconds)))
         store.unlink()
     yield Result("limit (c): SQLite, 500 rows a commit", rows, "rows/s")
+    rig.progress("limit (d): waiting")
+    wakes = [float(rig.run_program("limit_idle", rig.WAKES, seconds)) for _ in range(options.repeat)]
+    yield Result("limit (d): a process that only waits", wakes, "us/wake-up", lower=True)

@@ -25,6 +25,7 @@ import watch  # noqa: E402
 
 PROGRAMS = provisor.BIN.parent / "bench"
 BODY_BYTES = 400
+WAKES = 5  # a second, of each of our processes when nothing happens
 
 
 class Failed(Exception):

@@ -125,8 +125,12 @@ def idle_pipeline(options, folder):
     """All four together, after some work, when nothing happens."""
     seconds = count(options, 20)
     runs = [idle.measure(folder / f"idle{n}", seconds) for n in repeat(options, "idle")]
+    wake_us = float(rig.run_program("limit_idle", rig.WAKES, seconds))
+    wakes = runs[-1][-1]["wakes_per_s"]
+    bare = f"; {wakes:.0f} wake-ups/s, of which one costs a process that only waits {wake_us:.0f} us: " \
+           f"{wakes * wake_us / 1e4:.2f}%"
     for key, unit, bar, aim in (("cpu_percent", "% of core", 0.5, 0.1), ("pss_mb", "MB PSS", 40, 28)):
-        note = " ".join(f"{row['process']} {row[key]}" for row in runs[-1][:-1])
+        note = " ".join(f"{row['process']} {row[key]}" for row in runs[-1][:-1]) + (bare if key == "cpu_percent" else "")
         yield Result(f"idle, {unit}", [rows[-1][key] for rows in runs], unit, bar, aim, lower=True, note=note)
 
 
