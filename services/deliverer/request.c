@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { USUAL_BYTES = 512 }; /* most requests' headers have fewer */
+enum { USUAL_BYTES = 500 }; /* most requests' headers have fewer */
 
-/* One header or variable; its name with what stands before the value. */
+/* One header or variable; its name with what stands before the value. Lines end with a zero byte,
+ * so a value ends at one. */
 static void add_line(request_t *request, const char *name, slice_t value)
 {
     buf_add_str(&request->lines, name);
-    buf_add_slice(&request->lines, value);
+    buf_add(&request->lines, value.data, value.data ? strnlen(value.data, value.size) : 0);
     buf_add_char(&request->lines, 0);
 }
 

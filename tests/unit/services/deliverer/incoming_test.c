@@ -111,6 +111,10 @@ typedef enum {
     PARTITION_BELOW,
     LOW_WATER_BAD,
     EVENT_ID_BAD,
+    EVENTS_ID_BAD,
+    KIND_BAD,
+    OBJECT_BAD,
+    WEBHOOK_ID_BAD,
     TARGET_BEHIND,
     TARGET_BEFORE,
     TARGET_NOBODY,
@@ -131,6 +135,10 @@ static const struct {
     {"partition -1", PARTITION_BELOW, RESULT_INVALID},
     {"low_water is no id", LOW_WATER_BAD, RESULT_INVALID},
     {"an event's id is none", EVENT_ID_BAD, RESULT_INVALID},
+    {"an event's name with a line's end", EVENTS_ID_BAD, RESULT_INVALID},
+    {"a kind with a tab", KIND_BAD, RESULT_INVALID},
+    {"an object with a zero byte", OBJECT_BAD, RESULT_INVALID},
+    {"a webhook-id with a header behind it", WEBHOOK_ID_BAD, RESULT_INVALID},
     {"target of no event", TARGET_BEHIND, RESULT_INVALID},
     {"target of event -1", TARGET_BEFORE, RESULT_INVALID},
     {"target without handler", TARGET_NOBODY, RESULT_INVALID},
@@ -157,6 +165,14 @@ static void spoil(message_t *m, spoil_t what)
         m->batch.low_water = SLICE("abc");
     else if (what == EVENT_ID_BAD)
         m->events[1].id = SLICE("01M86F6QRC000000000000000u");
+    else if (what == EVENTS_ID_BAD)
+        m->events[1].events_id = SLICE("clients.update\n");
+    else if (what == KIND_BAD)
+        m->events[1].object_kind = SLICE("cli\tent");
+    else if (what == OBJECT_BAD)
+        m->events[1].object_id = SLICE("12\0LD_PRELOAD=/tmp/mine.so");
+    else if (what == WEBHOOK_ID_BAD)
+        m->events[1].webhook_id = SLICE("w1\r\nX-Key: mine");
     else if (what == TARGET_BEHIND)
         m->targets[1].event = 2;
     else if (what == TARGET_BEFORE)

@@ -152,6 +152,27 @@ static void history_shows_no_secret(void **state)
     settings_destroy(&settings);
 }
 
+static void a_zero_byte_begins_no_other_line(void **state)
+{
+    settings_t *http = settings_with(HANDLER_HTTPS, "my-domain.org/api", NULL, NULL);
+    settings_t *script = settings_with(HANDLER_SCRIPT, "/opt/scripts/a.sh", NULL, NULL);
+    event_t event = an_event();
+    request_t request;
+    (void)state;
+    event.webhook_id = SLICE("w1\0X-Key: mine");
+    event.object_id = SLICE("12\0LD_PRELOAD=/tmp/mine.so");
+    request_init(&request, http, &event, 1, 1700000000999);
+    assert_string_equal(header(&request, "webhook-id"), "w1");
+    assert_null(header(&request, "X-Key"));
+    request_release(&request);
+    request_init(&request, script, &event, 1, 1700000000999);
+    for (const char **line = request.pointers; *line; line++)
+        assert_memory_not_equal(*line, "LD_", 3);
+    request_release(&request);
+    settings_destroy(&http);
+    settings_destroy(&script);
+}
+
 static void a_script_gets_an_environment_and_nothing_else(void **state)
 {
     settings_t *settings = settings_with(HANDLER_SCRIPT, "/opt/scripts/a.sh", "X: y", NULL);
@@ -227,6 +248,7 @@ int main(void)
         cmocka_unit_test(replays_and_tests_are_marked),
         cmocka_unit_test(own_headers_win_but_for_the_reserved_ones),
         cmocka_unit_test(history_shows_no_secret),
+        cmocka_unit_test(a_zero_byte_begins_no_other_line),
         cmocka_unit_test(a_script_gets_an_environment_and_nothing_else),
         cmocka_unit_test(dt_is_read_from_the_body),
         cmocka_unit_test(settings_take_defaults_and_tell_faults),
