@@ -31,11 +31,20 @@ static int on_connected(void *arg, char *peer_ip, char *own_ip, int peer_port, i
     return CURL_PREREQFUNC_OK;
 }
 
+/* Asked for, it may still not be what the handler speaks. */
+static bool is_http2(const http_exchange_t *exchange)
+{
+    long version = CURL_HTTP_VERSION_1_1;
+    if (exchange->request.http2)
+        curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_VERSION, &version);
+    return version == CURL_HTTP_VERSION_2;
+}
+
 static size_t on_header(char *data, size_t one, size_t size, void *arg)
 {
     http_exchange_t *exchange = arg;
     bool goes_on = http_response_header(&exchange->response, (slice_t){data, size});
-    if (exchange->response.headers_done && !exchange->request.http2)
+    if (exchange->response.headers_done && !is_http2(exchange))
         SET(exchange->easy, CURLOPT_NOPROGRESS, 0L);
     return goes_on ? size * one : 0;
 }

@@ -366,6 +366,21 @@ static void test_nginx(void **state)
     nginx_old(bench, &nginx);
 }
 
+/* The server knows no HTTP/2: what is asked for is not what is spoken. */
+static void test_endless_framing_though_http2_was_asked_for(void **state)
+{
+    bench_t *bench = *state;
+    child_t server;
+    int port = serve(bench, &server, "good", NULL);
+    exchange_request_t request = http_bench_request(
+        http_bench_url(&bench->http, "https://localhost", port, "endless-chunk"));
+    request.ca_file = folder_file(bench->folder, "ca.pem");
+    request.http2 = true;
+    const exchanged_t *got = http_bench_exchange(&bench->http, &request);
+    assert_string_equal(got->error, "malformed answer: framing without end");
+    child_stop(&server);
+}
+
 #define TLS_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -373,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TLS_TEST(test_certificates),
         TLS_TEST(test_reuse),
+        TLS_TEST(test_endless_framing_though_http2_was_asked_for),
         TLS_TEST(test_not_tls),
         TLS_TEST(test_tls_only),
         TLS_TEST(test_client_certificate),
