@@ -26,7 +26,7 @@ def measure(folder, seconds):
             h.wait(1000)
             time.sleep(2)  # checkpoints and low_water after the last event
             pids = {name: stage.process.pid for name, stage in pipeline.stages.items()}
-            before = {name: (rig.cpu_seconds(pid), rig.switches(pid)) for name, pid in pids.items()}
+            before = {name: (rig.cpu_seconds(pid), rig.switches(pid, ("voluntary",))) for name, pid in pids.items()}
             time.sleep(seconds)
             rows = [row(name, pid, before[name], seconds) for name, pid in pids.items()]
     finally:
@@ -35,7 +35,7 @@ def measure(folder, seconds):
 
 
 def row(name, pid, before, seconds):
-    cpu, wakes = rig.cpu_seconds(pid) - before[0], rig.switches(pid) - before[1]
+    cpu, wakes = rig.cpu_seconds(pid) - before[0], rig.switches(pid, ("voluntary",)) - before[1]
     return {"process": name, "cpu_percent": round(cpu / seconds * 100, 3), "wakes_per_s": round(wakes / seconds, 1),
             "pss_mb": round(rig.watch.pss_mb(pid), 1)}
 

@@ -10,7 +10,7 @@ import zmq
 
 from provisor import BIN, SLOW, event, wait_until
 
-LOOKS = 100
+LOOKS = 5000  # some 25 ms
 
 
 class Limit:
