@@ -123,9 +123,10 @@ class Driver:
         code = stage.process.returncode
         stage.log.close()
         self.note("kill", name)
-        if fault and code == (KILLED if fault.kind == "crash" else FAILED):
+        could_start = not self.cannot_start(name, code)
+        if could_start and fault and code == (KILLED if fault.kind == "crash" else FAILED):
             self.fire(fault)
-        elif not self.cannot_start(name, code):
+        elif could_start:
             self.unexpected(f"{name} ended by itself with code {code}", stage)
         self.rig.switches[name].set("sync_failures", 0)
         time.sleep(0.05)  # so that one which cannot start is not started in a circle
@@ -413,13 +414,15 @@ class Driver:
         """One that runs goes on or waits; who starts one meanwhile must start it again."""
         for name in names:
             self.hindered[name] += 1
-        yield
-        time.sleep(0.5)  # what had begun by then may still end one
-        for name in names:
-            with self.locks[name]:
-                if not self.stages[name].alive():
-                    self.died(name)
-                self.hindered[name] -= 1
+        try:
+            yield
+        finally:
+            time.sleep(0.5)  # what had begun by then may still end one
+            for name in names:
+                with self.locks[name]:
+                    if not self.stages[name].alive():
+                        self.died(name)
+                    self.hindered[name] -= 1
 
     def fault_read_only(self, fault):
         name = self.named(fault)
