@@ -6,7 +6,12 @@
 
 #include <yajl/yajl_parse.h>
 
-enum { KEY_MAX = 128, NAME_MAX_BYTES = 128, BODY_HEAD_BYTES = 256 };
+enum {
+    KEY_MAX = 128,
+    NAME_MAX_BYTES = 128,
+    BODY_HEAD_BYTES = 256,
+    OBJECT_ID_MAX = 6 * INTAKE_OBJECT_ID_MAX + 2, /* each byte escaped, and quotes */
+};
 
 static bool is_printable(slice_t text, size_t max)
 {
@@ -28,6 +33,17 @@ static bool is_json(slice_t text)
     return is;
 }
 
+/* JSON as the intake stores it: no white space, and only that has control characters. */
+static bool is_object_id(slice_t text)
+{
+    if (text.size > OBJECT_ID_MAX)
+        return false;
+    for (size_t i = 0; i < text.size; i++)
+        if ((unsigned char)text.data[i] < ' ')
+            return false;
+    return is_json(text);
+}
+
 /* What is wrong with it, NULL when nothing is. */
 static const char *check_replay(const emitter_t *self, const replay_t *replay)
 {
@@ -42,8 +58,10 @@ static const char *check_replay(const emitter_t *self, const replay_t *replay)
         return "handler_id or replay is out of range";
     if ((int64_t)replay->body.size > self->event_max_bytes + BODY_HEAD_BYTES)
         return "body is too large";
-    if (!is_json(replay->body) || (replay->object_id.data && !is_json(replay->object_id)))
-        return "body or object_id is not JSON";
+    if (!is_json(replay->body))
+        return "body is not JSON";
+    if (replay->object_id.data && !is_object_id(replay->object_id))
+        return "object_id is not JSON in one line, or too long";
     return NULL;
 }
 

@@ -205,8 +205,8 @@ def test_a_peer_that_never_reads_costs_little(emitter):
 
 # ---- Replays --------------------------------------------------------------------------------
 
-def replay(key, handler=7, number=1, body=b'{"event":{},"data":{}}', **more):
-    return msgpack.packb({1: key, 2: b"clients.update", 3: b"client", 4: b"12", 5: body,
+def replay(key, handler=7, number=1, body=b'{"event":{},"data":{}}', object_id=b"12", **more):
+    return msgpack.packb({1: key, 2: b"clients.update", 3: b"client", 4: object_id, 5: body,
                           6: b"01KDVDNG00A1B2C3D4E5F6G7H8", 7: handler, 8: number, **more})
 
 
@@ -228,6 +228,9 @@ def test_replays(emitter):
     ("empty key", replay(b"")),
     ("no handler", replay(b"k", handler=0)),
     ("not JSON", replay(b"k", body=b"{")),
+    ("object that is no JSON", replay(b"k", object_id=b'"12')),
+    ("object in two lines", replay(b"k", object_id=b"12\n")),  # the deliverer takes none
+    ("object too long to be sent", replay(b"k", object_id=b'"' + 2000 * b"x" + b'"')),
     ("other content", replay(b"known", number=2)),
 ])
 def test_bad_replays(emitter, name, frame):
