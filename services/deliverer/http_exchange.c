@@ -165,6 +165,9 @@ static void set_request(http_exchange_t *exchange)
     if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
         SET(easy, CURLOPT_URL, ""); /* absurdly long: ends as malformed */
     SET(easy, CURLOPT_HTTP_VERSION, version);
+    /* libcurl 7.88 breaks off the second request of such a connection (error 16) */
+    SET(easy, CURLOPT_FRESH_CONNECT, request->http2 && !tls ? 1L : 0L);
+    SET(easy, CURLOPT_FORBID_REUSE, request->http2 && !tls ? 1L : 0L);
     SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
     SET(easy, CURLOPT_POSTFIELDS, request->body.data ? request->body.data : "");
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);

@@ -233,7 +233,7 @@ static void test_ca_file_missing(void **state)
 /* --- nginx ----------------------------------------------------------------------------------- */
 
 typedef struct {
-    int plain, tls, old; /* ports */
+    int plain, tls, clear, old; /* ports */
 } nginx_t;
 
 static void replace(buf_t *text, const char *what, const char *with)
@@ -288,11 +288,13 @@ static void nginx_start(bench_t *bench, nginx_t *nginx)
     const char *conf = folder_file(bench->folder, "nginx.conf");
     nginx->plain = http_bench_free_port();
     nginx->tls = http_bench_free_port();
+    nginx->clear = http_bench_free_port();
     nginx->old = http_bench_free_port();
     read_template(&text);
     replace(&text, "@DIR@", bench->folder->path);
     replace_int(&text, "@PLAIN@", nginx->plain);
     replace_int(&text, "@TLS@", nginx->tls);
+    replace_int(&text, "@CLEAR@", nginx->clear);
     replace_int(&text, "@OLD@", nginx->old);
     FILE *file = fopen(conf, "we");
     assert_non_null(file);
@@ -345,6 +347,22 @@ static void nginx_tls(bench_t *bench, const nginx_t *nginx)
     }
 }
 
+/* HTTP/2 without TLS, also several at a time. */
+static void nginx_clear(bench_t *bench, const nginx_t *nginx)
+{
+    exchange_request_t request =
+        http_bench_request(http_bench_url(&bench->http, "http://127.0.0.1", nginx->clear, ""));
+    request.http2 = true;
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(http_bench_exchange(&bench->http, &request)->response, "HTTP/2.0");
+    size_t first = bench->http.ex.n;
+    for (int i = 0; i < 4; i++)
+        http_bench_send(&bench->http, &request, NULL);
+    assert_true(exchanges_wait(&bench->http.ex, first + 4));
+    for (size_t i = first; i < first + 4; i++)
+        assert_string_equal(bench->http.ex.results[i].response, "HTTP/2.0");
+}
+
 static void nginx_old(bench_t *bench, const nginx_t *nginx)
 {
     exchange_request_t request =
@@ -363,6 +381,7 @@ static void test_nginx(void **state)
     nginx_start(bench, &nginx);
     nginx_plain(bench, &nginx);
     nginx_tls(bench, &nginx);
+    nginx_clear(bench, &nginx);
     nginx_old(bench, &nginx);
 }
 
