@@ -44,7 +44,7 @@ def test_a_dead_handler_is_probed_by_one_and_costs_lanes_only(make_pipeline, sin
     pipeline = make_pipeline(routers=1, deliverers=1,
                              env={"PROVISOR_DELIVERER_BREAKER_PROBE": "300ms"})
     sink.set("dead", mode="error", delay_ms=20)
-    id_ = pipeline.add_handler(sink.url("dead"), event="clients.*")
+    id_ = pipeline.add_handler(sink.url("dead"), "--retry", "5s,5s,5s,5s", event="clients.*")  # none after minutes
     push(pipeline, events(100))
     wait_until(lambda: as_delivered(pipeline, id_)["circuit"] != "closed"
                and sink.peek("dead")["at_once"] == 0, what="an open circuit")

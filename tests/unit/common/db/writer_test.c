@@ -484,7 +484,7 @@ static bool file_is_there(bed_t *bed)
 static void a_long_wal_is_checkpointed_after_done(void **state)
 {
     bed_t *bed = *state;
-    batch_t batch = {1, 100, 60000}, more = {1000, 1, 10};
+    batch_t batch = {1, 300, 60000}, more = {1000, 1, 10}; /* the first is long enough alone */
     bed->again = &more;
     writer_submit(bed->writer, &batch);
     run_until(bed, file_has_grown);
