@@ -127,7 +127,7 @@ def test_a_backup_under_load_loses_nothing_that_was_accepted_before_it(make_pipe
 
 def test_what_moves_on_between_two_copies_is_in_the_later_one(make_pipeline, handler, tmp_path):
     """As `provisor backup` copies, but with much between the copies."""
-    p = make_pipeline(routers=1, deliverers=1)
+    p = make_pipeline(routers=1, deliverers=1, env={"PROVISOR_DELIVERER_BREAKER_PROBE": "100ms"})
     receiver, backup = Receiver(handler, p, "one"), tmp_path / "b"
     one, emitter, auditor = p["deliverer"], p["emitter"], p["auditor"]
     backup.mkdir()
