@@ -4,6 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+bool slice_has_control(slice_t slice)
+{
+    for (size_t i = 0; i < slice.size; i++)
+        if ((unsigned char)slice.data[i] < ' ')
+            return true;
+    return false;
+}
+
 void buf_init(buf_t *buf)
 {
     *buf = (buf_t){0};

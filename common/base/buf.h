@@ -38,6 +38,9 @@ static inline bool slice_is(slice_t a, const char *text)
     return slice_equal(a, slice_of(text));
 }
 
+/* A byte below ' ', which would end a line or a text. */
+bool slice_has_control(slice_t slice);
+
 /* A growing buffer. data is always terminated by a zero byte that size does not count (or NULL
  * while nothing was added). Zero-initialise or buf_init (); ends with buf_release (). */
 typedef struct {

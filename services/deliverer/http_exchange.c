@@ -159,6 +159,7 @@ static void set_request(http_exchange_t *exchange)
     const exchange_request_t *request = &exchange->request;
     CURL *easy = exchange->easy;
     bool tls = strncasecmp(request->url, "https:", 6) == 0;
+    bool clear_http2 = request->http2 && !tls;
     long version = CURL_HTTP_VERSION_1_1;
     if (request->http2)
         version = tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
@@ -166,8 +167,8 @@ static void set_request(http_exchange_t *exchange)
         SET(easy, CURLOPT_URL, ""); /* absurdly long: ends as malformed */
     SET(easy, CURLOPT_HTTP_VERSION, version);
     /* libcurl 7.88 breaks off the second request of such a connection (error 16) */
-    SET(easy, CURLOPT_FRESH_CONNECT, request->http2 && !tls ? 1L : 0L);
-    SET(easy, CURLOPT_FORBID_REUSE, request->http2 && !tls ? 1L : 0L);
+    SET(easy, CURLOPT_FRESH_CONNECT, clear_http2 ? 1L : 0L);
+    SET(easy, CURLOPT_FORBID_REUSE, clear_http2 ? 1L : 0L);
     SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
     SET(easy, CURLOPT_POSTFIELDS, request->body.data ? request->body.data : "");
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);

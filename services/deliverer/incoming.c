@@ -51,26 +51,17 @@ static result_t read_match(incoming_t *incoming, slice_t frame, fault_t *fault)
     return RESULT_OK;
 }
 
-/* Of what becomes headers and variables: JSON has no control characters, nor have names. */
-static bool is_clean(slice_t text)
-{
-    for (size_t i = 0; i < text.size; i++)
-        if ((unsigned char)text.data[i] < ' ')
-            return false;
-    return true;
-}
-
-static bool event_valid(const event_t *event, fault_t *fault)
+/* Ids become headers and variables; neither JSON nor names have control characters. */
+static result_t check_event(const event_t *event, fault_t *fault)
 {
     ulid_t id;
     if (ulid_parse(event->id, &id) != RESULT_OK)
-        fault_set(fault, RESULT_INVALID, "an event has a bad id");
-    else if (!is_clean(event->events_id) || !is_clean(event->object_kind) ||
-             !is_clean(event->object_id) || !is_clean(event->webhook_id))
-        fault_set(fault, RESULT_INVALID, "event %s has a control character in an id", id.text);
-    else
-        return true;
-    return false;
+        return fault_set(fault, RESULT_INVALID, "an event has a bad id");
+    if (slice_has_control(event->events_id) || slice_has_control(event->object_kind) ||
+        slice_has_control(event->object_id) || slice_has_control(event->webhook_id))
+        return fault_set(fault, RESULT_INVALID, "event %s has a control character in an id",
+                         id.text);
+    return RESULT_OK;
 }
 
 static result_t read_events(incoming_t *incoming, slice_t frame, fault_t *fault)
@@ -81,8 +72,9 @@ static result_t read_events(incoming_t *incoming, slice_t frame, fault_t *fault)
     codec_reader_init(&reader, frame);
     incoming->n_events = 0;
     while ((r = codec_next(&reader, &event_table, &event)) == RESULT_OK) {
-        if (!event_valid(&event, fault))
-            return RESULT_INVALID;
+        r = check_event(&event, fault);
+        if (r != RESULT_OK)
+            return r;
         if (incoming->n_events == incoming->events_capacity) {
             incoming->events_capacity = incoming->events_capacity * 2 + 16;
             incoming->events =

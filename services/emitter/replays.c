@@ -36,12 +36,7 @@ static bool is_json(slice_t text)
 /* JSON as the intake stores it: no white space, and only that has control characters. */
 static bool is_object_id(slice_t text)
 {
-    if (text.size > OBJECT_ID_MAX)
-        return false;
-    for (size_t i = 0; i < text.size; i++)
-        if ((unsigned char)text.data[i] < ' ')
-            return false;
-    return is_json(text);
+    return text.size <= OBJECT_ID_MAX && !slice_has_control(text) && is_json(text);
 }
 
 /* What is wrong with it, NULL when nothing is. */
