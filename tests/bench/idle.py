@@ -26,16 +26,22 @@ def measure(folder, seconds):
             h.wait(1000)
             time.sleep(2)  # checkpoints and low_water after the last event
             pids = {name: stage.process.pid for name, stage in pipeline.stages.items()}
-            before = {name: (rig.cpu_seconds(pid), rig.switches(pid, ("voluntary",))) for name, pid in pids.items()}
+            before = {name: used(pid) for name, pid in pids.items()}
             time.sleep(seconds)
-            rows = [row(name, pid, before[name], seconds) for name, pid in pids.items()]
+            rows = [measured(name, pid, before[name], seconds) for name, pid in pids.items()]
     finally:
         pipeline.kill()
-    return [*rows, {"process": "all", **{key: round(sum(r[key] for r in rows), 3) for key in rows[0] if key != "process"}}]
+    totals = {key: round(sum(r[key] for r in rows), 3) for key in rows[0] if key != "process"}
+    return [*rows, {"process": "all", **totals}]
 
 
-def row(name, pid, before, seconds):
-    cpu, wakes = rig.cpu_seconds(pid) - before[0], rig.switches(pid, ("voluntary",)) - before[1]
+def used(pid):
+    """CPU seconds and wake-ups so far."""
+    return rig.cpu_seconds(pid), rig.switches(pid, ("voluntary",))
+
+
+def measured(name, pid, before, seconds):
+    cpu, wakes = (now - then for now, then in zip(used(pid), before))
     return {"process": name, "cpu_percent": round(cpu / seconds * 100, 3), "wakes_per_s": round(wakes / seconds, 1),
             "pss_mb": round(rig.watch.pss_mb(pid), 1)}
 

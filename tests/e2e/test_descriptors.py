@@ -10,7 +10,7 @@ import zmq
 
 from provisor import BIN, SLOW, event, wait_until
 
-LOOKS = 5000  # some 25 ms
+LOOKS = 5000
 
 
 class Limit:
@@ -21,8 +21,8 @@ class Limit:
         self.before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 
     def leave(self, more):
-        """A new one gets the lowest free number, which must be below the limit. What is open in one look only, as
-        handlers.db is while it is read, is free again soon."""
+        """A new one gets the lowest free number, which must be below the limit. What is not open in each of
+        many looks, as handlers.db is while it is read, is free again soon."""
         taken = set.intersection(*({int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")} for _ in range(LOOKS)))
         free = (n for n in itertools.count() if n not in taken)
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), self.before[1]))

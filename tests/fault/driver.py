@@ -123,11 +123,11 @@ class Driver:
         code = stage.process.returncode
         stage.log.close()
         self.note("kill", name)
-        could_start = not self.cannot_start(name, code)
-        if could_start and fault and code == (KILLED if fault.kind == "crash" else FAILED):
-            self.fire(fault)
-        elif could_start:
-            self.unexpected(f"{name} ended by itself with code {code}", stage)
+        if not self.cannot_start(name, code):
+            if fault and code == (KILLED if fault.kind == "crash" else FAILED):
+                self.fire(fault)
+            else:
+                self.unexpected(f"{name} ended by itself with code {code}", stage)
         self.rig.switches[name].set("sync_failures", 0)
         time.sleep(0.05)  # so that one which cannot start is not started in a circle
         self.start_stage(name)
