@@ -64,6 +64,7 @@ class PlayedStage:
         self.records, self.origins = [r for _, r in self.rows], [o for o, _ in self.rows]
         self.mark = self.sent = 0
         self.gone = 0       # the stage itself has nothing up to this number any more
+        self.joined = False  # the auditor subscribes; until then nothing that is sent arrives
         self.sent_at = 0    # anything: a silent stage is taken for dead
         self.tried_at = 0   # records, or a mark came: without one they are sent again
         self.beats = 0
@@ -109,7 +110,7 @@ class PlayedStage:
     def pump(self, batch=200):
         while self.pub.poll(0):
             self.pub.recv()
-            self.sent = self.mark  # the auditor has joined
+            self.joined, self.sent = True, self.mark
         self.hear()
         if self.sent > self.mark and time.monotonic() - self.tried_at > 1:
             self.sent = self.mark
