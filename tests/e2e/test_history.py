@@ -10,6 +10,19 @@ def segments(pipeline):
     return sorted((pipeline.data / "history").glob("segment-*.db"))
 
 
+def fill_segments(pipeline):
+    """Events of 50 objects, in turn, until there are four segments of at least 100 attempts; -> how many. On a slow disk
+    commits are large, and one is never divided, and the next segment may not be prepared yet."""
+    count = 0
+    with pipeline.core() as core:
+        while len(segments(pipeline)) < 4:
+            assert count < 20000
+            core.accept([event(object_id=n % 50, data={"n": n}) for n in range(count, count + 250)])
+            count += 250
+            wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == count, what="history")
+    return count
+
+
 def exhausted(pipeline, handler, count):
     """count deliveries that were given up, and the handler, which answers 200 from now on."""
     answer = [404]
@@ -26,13 +39,10 @@ def test_segments_are_sealed_and_searched(make_pipeline, handler):
     pipeline = make_pipeline(env={"PROVISOR_AUDITOR_SEGMENT_ATTEMPTS": "100"})
     h = handler()
     pipeline.add_handler(h.url)
-    with pipeline.core() as core:
-        core.accept([event(object_id=n % 50, data={"n": n}) for n in range(1000)])
-    wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == 1000, what="history")
-    assert len(segments(pipeline)) >= 3  # a commit is never divided
+    count = fill_segments(pipeline)
     wait_until(lambda: pipeline["auditor"].control("stats")["stats"]["sealing"] == 0, what="sealed")
     rows = pipeline.cli_json("log", "--object", "7", "--limit", "1000")
-    assert len(rows) == 20
+    assert len(rows) == count // 50
     assert [r["audit_id"] for r in rows] == sorted(r["audit_id"] for r in rows)
     ids = [r["audit_id"] for r in pipeline.records()]
     assert ids == list(range(1, len(ids) + 1))
@@ -83,9 +93,7 @@ def test_a_damaged_segment_is_set_aside_and_history_goes_on(make_pipeline, handl
     pipeline = make_pipeline(env={"PROVISOR_AUDITOR_SEGMENT_ATTEMPTS": "100"})
     auditor, h = pipeline["auditor"], handler()
     pipeline.add_handler(h.url)
-    with pipeline.core() as core:
-        core.accept([event(object_id=n % 50, data={"n": n}) for n in range(1000)])
-    wait_until(lambda: len(pipeline.records(["delivery.delivered"])) == 1000, what="history")
+    count = fill_segments(pipeline)
     wait_until(lambda: auditor.control("stats")["stats"]["sealing"] == 0, what="sealed")
     ids = {r["audit_id"] for r in pipeline.records()}
     first, second, third = segments(pipeline)[:3]
@@ -113,7 +121,7 @@ def test_a_damaged_segment_is_set_aside_and_history_goes_on(make_pipeline, handl
     assert auditor.log_text().count("event=segment_damaged") == 2
     with pipeline.core() as core:
         core.accept([event(object_id=n) for n in range(50)])
-    h.wait(1050)
+    h.wait(count + 50)
     auditor.stop()
     spoil(segments(pipeline)[-1], 100)
     auditor.start()

@@ -80,6 +80,11 @@ static bool has_eleven(world_t *world)
     return world->have == 11 && all_marked(world);
 }
 
+static bool has_six_unmarked(world_t *world)
+{
+    return world->have == 6;
+}
+
 static void a_restarted_auditor_gets_what_it_had_not_committed(void **state)
 {
     world_t *world = *state;
@@ -87,8 +92,7 @@ static void a_restarted_auditor_gets_what_it_had_not_committed(void **state)
     run_until(world, all_marked);
     world->withhold = true;
     add(world, 5);
-    run_a_little(world);
-    assert_int_equal(world->have, 6);
+    run_until(world, has_six_unmarked);
     auditor_stop(world);
     world->have = 1;
     world->n_seen = 1;
@@ -218,6 +222,11 @@ static bool has_four(world_t *world)
     return world->have == 4;
 }
 
+static bool heard_two(world_t *world)
+{
+    return world->last_mark == 2;
+}
+
 static void marks_of_others_are_not_ours(void **state)
 {
     world_t *world = *state;
@@ -235,8 +244,7 @@ static void marks_of_others_are_not_ours(void **state)
     assert_int_equal(audit_mark(world->audit), 0);
     assert_int_equal(world->last_mark, 0);
     send_mark(world, NODE, BOOT, 2);
-    run_a_little(world);
-    assert_int_equal(world->last_mark, 2);
+    run_until(world, heard_two);
 }
 
 static bool was_idle(world_t *world)
