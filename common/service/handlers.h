@@ -1,9 +1,9 @@
 /* handlers: the handler table (handlers.db), its reader and its only writer.
  *
- * Readers keep a snapshot in memory and look for changes (handlers_poll) every 500 ms; there is no
- * notification that could be lost. Each change raises the table's version and adds a row to the
- * table changes (the latest 100,000 are kept), which the auditor follows to record handler.*
- * topics. Ids are never reused; a deleted handler keeps its row. */
+ * Readers keep a snapshot in memory and look for changes (handlers_poll) every 500 ms (the auditor
+ * each second); there is no notification that could be lost. Each change raises the table's version
+ * and adds a row to the table changes (the latest 100,000 are kept), which the auditor follows to
+ * record handler.* topics. Ids are never reused; a deleted handler keeps its row. */
 #ifndef PROVISOR_HANDLERS_H
 #define PROVISOR_HANDLERS_H
 

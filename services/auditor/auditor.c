@@ -19,7 +19,6 @@ enum {
     GATHER_MS = 20,
     RECORDS_PER_ATTEMPT = 4,
     TICK_MS = 1000,
-    CHANGES_MS = 500,
     STATS_TICKS = 10,
     HEARD_MS = 5000, /* a stage that was silent for longer is missing */
     REST_TICKS = 30, /* connections to old segments are closed when nobody asked for so long */
@@ -46,7 +45,7 @@ typedef struct {
     desk_t desk;
     questions_t *questions;
     replayer_t *replayer;
-    int tick_timer, changes_timer; /* -1: none */
+    int tick_timer; /* -1: none */
     int64_t ticks;
     bool draining;
 } auditor_t;
@@ -154,20 +153,12 @@ static int on_tick(zloop_t *loop, int timer, void *self)
     announcer_tick(auditor->announcer, mono_ms);
     stream_tick(auditor->stream, history_tail(auditor->history), mono_ms);
     history_tick(auditor->history);
+    if (!auditor->draining)
+        changes_poll(auditor->changes);
     replayer_tick(auditor->replayer);
     questions_tick(auditor->questions, REST_TICKS);
     if (auditor->ticks % STATS_TICKS == 0)
         send_stats(auditor);
-    return 0;
-}
-
-static int on_changes(zloop_t *loop, int timer, void *self)
-{
-    (void)loop;
-    (void)timer;
-    auditor_t *auditor = self;
-    if (!auditor->draining)
-        changes_poll(auditor->changes);
     return 0;
 }
 
@@ -301,8 +292,6 @@ static void destroy(void **self)
     zloop_t *loop = service_loop(auditor->service);
     if (auditor->tick_timer >= 0)
         zloop_timer_end(loop, auditor->tick_timer);
-    if (auditor->changes_timer >= 0)
-        zloop_timer_end(loop, auditor->changes_timer);
     collector_destroy(&auditor->collector);
     changes_destroy(&auditor->changes);
     worker_destroy(&auditor->worker); /* before whom its tasks belong to */
@@ -323,8 +312,7 @@ static void destroy(void **self)
 static result_t create(service_t *service, void **ret_self, fault_t *fault)
 {
     auditor_t *auditor = MEM_NEW(auditor_t);
-    *auditor = (auditor_t){
-        .service = service, .marks = marks_new(), .tick_timer = -1, .changes_timer = -1};
+    *auditor = (auditor_t){.service = service, .marks = marks_new(), .tick_timer = -1};
     result_t r = open_all(auditor, fault);
     if (r != RESULT_OK) {
         void *self = auditor;
@@ -333,7 +321,6 @@ static result_t create(service_t *service, void **ret_self, fault_t *fault)
     }
     zloop_t *loop = service_loop(service);
     auditor->tick_timer = zloop_timer(loop, TICK_MS, 0, on_tick, auditor);
-    auditor->changes_timer = zloop_timer(loop, CHANGES_MS, 0, on_changes, auditor);
     add_stage_record(auditor, "stage.started");
     *ret_self = auditor;
     return RESULT_OK;

@@ -13,7 +13,7 @@ typedef struct changes_t changes_t;
 result_t changes_new(const char *dir, const char *node, history_t *history, const log_t *log,
                      changes_t **ret_changes, fault_t *fault) MUST_CHECK;
 void changes_destroy(changes_t **changes);
-/* Each half second. */
+/* Each second. */
 void changes_poll(changes_t *changes);
 
 #endif
