@@ -74,7 +74,7 @@ def test_500_twice_then_200_takes_three_attempts(pipeline, handler):
     assert all(r["duration_ms"] > 0 for r in rows)
     assert len({r["headers"]["webhook-id"] for r in h.requests}) == 1
     gaps = [b["at"] - a["at"] for a, b in zip(h.requests, h.requests[1:])]
-    assert gaps[0] >= 0.018 and gaps[1] >= 0.045 and sum(gaps) < 5
+    assert gaps[0] >= 0.017 and gaps[1] >= 0.044 and sum(gaps) < 5  # a tenth of jitter, whole milliseconds
     story = pipeline.cli("show", event_id).stdout
     assert story.count("try later") == 2 and "thanks" in story
 

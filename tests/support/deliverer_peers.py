@@ -225,7 +225,7 @@ class Deliverer:
 
     # what they look at
 
-    def control(self, op, timeout=5, **members):
+    def control(self, op, timeout=30, **members):
         return ask(self.at["CONTROL"], {"op": op, **members}, timeout)
 
     def stats(self):

@@ -110,7 +110,7 @@ class Stage:
     def log_text(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def control(self, op, timeout=5, **members):
+    def control(self, op, timeout=30, **members):
         return ask(self.endpoint("control"), {"op": op, **members}, timeout)
 
     def endpoint(self, key):
@@ -121,6 +121,10 @@ class Stage:
             return self.control("ping", timeout=1).get("ready")
         except TimeoutError:
             return False
+
+    def why(self):
+        """Why it is not ready, in its words; empty: it is."""
+        return self.control("ping").get("why", "")
 
 
 def ask(endpoint, question, timeout=10):
