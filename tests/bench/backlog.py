@@ -123,6 +123,7 @@ class Scene:
         with self.peak("draining"):
             self.dead.fail(False)
             provisor.wait_until(lambda: self.dead.count()["requests"], what="the circuit closed")
+            self.seen, self.seen_ns = 1, self.dead.count()["first_ns"]
             rates = [self.slice_rate() for _ in repeat(self.options, "backlog, drain")]
             draining = self.latencies("while it drains", lambda: self.p.stats("deliverer")["pending"] > 0)
             rig.progress("backlog: drains to its end")
@@ -130,12 +131,16 @@ class Scene:
         return rates, draining
 
     def slice_rate(self):
-        first = self.dead.count()
+        """Of the requests since the last slice; of one at least."""
         time.sleep(SLICE_S * min(1, self.options.scale))
-        last = self.dead.count()
-        if last["requests"] == first["requests"]:
-            raise rig.Failed("the drain ended before it was measured, or stands still")
-        return (last["requests"] - first["requests"]) * 1e9 / (last["last_ns"] - first["last_ns"])
+        provisor.wait_until(lambda: self.dead.count()["requests"] > self.seen or
+                            self.p.stats("deliverer")["pending"] == 0, what="another request")
+        now = self.dead.count()
+        requests, ns = now["requests"] - self.seen, now["last_ns"] - self.seen_ns
+        if requests == 0:
+            raise rig.Failed("the drain ended before it was measured")
+        self.seen, self.seen_ns = now["requests"], now["last_ns"]
+        return requests * 1e9 / ns
 
     def memory(self):
         stages = " ".join(f"{name} {mb}" for name, mb in self.pss_mb.items())
