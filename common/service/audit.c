@@ -20,7 +20,7 @@ enum {
     MARKS_HWM = 1000,
     SUBSCRIPTION_BYTES_MAX = 1 << 10,
     MARK_BYTES_MAX = 64 << 10,
-    IDLE_MS = 900, /* a little less than the auditor's beat */
+    IDLE_MS = 1900, /* a little less than two of the auditor's beats */
     STATS_MS = 10000,
     STOP_LINGER_MS = 500, /* the last records still leave */
     BURST = 1000,         /* messages read in one turn of the loop */
@@ -259,9 +259,10 @@ static int on_subscription(zloop_t *loop, zsock_t *socket, void *arg)
         AUTO(zframe) frame = zframe_recv(socket);
         if (!frame || zframe_size(frame) == 0)
             break;
-        if (zframe_data(frame)[0] == 1)
+        if (zframe_data(frame)[0] == 1) {
             audit_window_join(audit->window);
-        else if (zframe_data(frame)[0] == 0)
+            audit->sent_ms = 0; /* the first beat is answered */
+        } else if (zframe_data(frame)[0] == 0)
             audit_window_leave(audit->window);
     }
     flush(audit);

@@ -83,7 +83,7 @@ typedef struct {
     int64_t have;           /* everything up to it has been taken */
     int64_t seen[SEEN_MAX]; /* numbers in the order in which they came, also repeated ones */
     size_t n_seen;
-    int messages, idle_messages;
+    int messages, idle_messages, beats;
     int lose;      /* so many messages are lost before it reads them */
     bool withhold; /* it takes but marks nothing */
     bool mute;     /* it does not beat either */
@@ -166,6 +166,7 @@ static inline int on_beat(zloop_t *loop, int timer, void *arg)
     if (!world->marks || world->mute)
         return 0;
     zstr_send(world->marks, AUDIT_BEAT);
+    world->beats++;
     if (world->have > 0 && !world->withhold)
         send_mark(world, NODE, BOOT, world->have);
     return 0;

@@ -263,6 +263,20 @@ static void an_idle_stage_answers_the_beat(void **state)
     assert_int_equal(world->idle_messages, 1); /* not one per beat */
 }
 
+static void an_auditor_that_joins_is_answered_at_once(void **state)
+{
+    world_t *world = *state;
+    auditor_start(world);
+    run_until(world, all_marked);
+    run_until(world, was_idle); /* 1.9 s: 190 beats */
+    zsock_set_unsubscribe(world->records, "");
+    run_until(world, is_deaf);
+    world->idle_messages = world->beats = 0;
+    zsock_set_subscribe(world->records, "");
+    run_until(world, was_idle);
+    assert_true(world->beats < 150);
+}
+
 static void the_last_record_still_leaves(void **state)
 {
     world_t *world = *state;
@@ -346,6 +360,7 @@ int main(void)
         TEST(room_is_told_each_time_that_it_was_filled),
         TEST(marks_of_others_are_not_ours),
         TEST(an_idle_stage_answers_the_beat),
+        TEST(an_auditor_that_joins_is_answered_at_once),
         TEST(the_last_record_still_leaves),
         TEST(a_subscriber_that_does_not_read_holds_up_nobody),
         TEST(stats_tell_the_state),
