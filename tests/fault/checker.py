@@ -304,13 +304,15 @@ class Checker:
 
     def may_be_unknown(self, a):
         """Curl itself sends again when a kept connection is closed before any answer (status 0), and
-        what a frozen link let through late may be of a process that was killed meanwhile."""
-        known_at = (a.answered_at or a.at + rigs.TIMEOUT_S) + GRACE_S
+        what a frozen link let through late may be of a process that was killed meanwhile. What nobody
+        answered ends with its timeout."""
+        ended_at = a.answered_at or a.at + rigs.TIMEOUT_S
+        known_at = ended_at + GRACE_S
         for stop in self.stops:
             if stop.stage.startswith("deliverer") and stop.began <= known_at and a.at <= stop.ended:
                 known_at = max(known_at, stop.ended + GRACE_S)
         return bool(a.status == 0 or self.cut_near(a.at, a.at) or
-                    self.kill_that_lost(a.answered_at or a.at) or self.kill_between(a.at, known_at))
+                    self.kill_that_lost(ended_at) or self.kill_between(a.at, known_at))
 
     def audit_ids(self):
         last, of_topic = 0, {}
