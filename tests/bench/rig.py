@@ -303,7 +303,7 @@ def pipeline(folder, without=(), before=lambda p: None):
             if not without:
                 provisor.wait_until(lambda s=stage: s.ready() or not s.alive(), what=f"{name} ready")
             if name not in without:
-                provisor.wait_until(lambda s=stage: answers(s) or not s.alive(), what=f"{name} answers")
+                provisor.wait_until(lambda s=stage: s.answers() or not s.alive(), what=f"{name} answers")
                 if not stage.alive():
                     raise Failed(f"{name} died: {stage.log_text()[-500:]}")
         yield p
@@ -312,10 +312,3 @@ def pipeline(folder, without=(), before=lambda p: None):
                 raise Failed(f"{name} died: {stage.log_text()[-500:]}")
     finally:
         p.close()
-
-
-def answers(stage):
-    try:
-        return stage.control("ping", timeout=1)
-    except TimeoutError:
-        return None

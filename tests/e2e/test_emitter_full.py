@@ -58,7 +58,7 @@ def fill(emitter, disk):
     """Returns the core whose event waits for room, and how many were accepted before it."""
     core, accepted = emitter.dealer(), 0
     disk.fill()
-    while "cannot be written" not in emitter.stage.control("ping").get("why", ""):
+    while "cannot be written" not in emitter.stage.why():
         core.send(encode(event(data={"pad": "x" * 20000})))
         if core.poll(2000 * SLOW):
             assert json.loads(core.recv())["status"] == "accepted"

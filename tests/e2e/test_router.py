@@ -123,23 +123,16 @@ def make_peers(make_pipeline):
 
     def make(**env):
         pipeline = make_pipeline(start=False, deliverers=2, env=env)
-        pipeline["router"].start()
+        router = pipeline["router"].start()
         peers = Peers(pipeline)
         made.append(peers)
-        wait_until(lambda: answers(pipeline["router"]), what="router answers")
+        wait_until(lambda: router.answers() or not router.alive(), what="router answers")
+        assert router.alive(), router.log_text()
         return pipeline, peers
 
     yield make
     for peers in made:
         peers.close()
-
-
-def answers(stage):
-    assert stage.alive(), stage.log_text()
-    try:
-        return stage.control("ping", timeout=1)
-    except TimeoutError:
-        return None
 
 
 @pytest.fixture

@@ -145,14 +145,8 @@ class Auditor:
 
     def start(self, **env):
         self.stage.start(env)
-        wait_until(lambda: self.answers() or not self.stage.alive(), what="the auditor answers")
+        wait_until(lambda: self.stage.answers() or not self.stage.alive(), what="the auditor answers")
         return self
-
-    def answers(self):
-        try:
-            return self.stage.control("ping", timeout=0.5)["ok"]
-        except TimeoutError:
-            return False
 
     def restart_emitter(self):
         """As after a kill -9: same node, other boot."""

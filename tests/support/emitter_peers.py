@@ -28,14 +28,8 @@ class Emitter:
 
     def start(self, **extra_env):
         self.stage.start(extra_env)
-        wait_until(lambda: self.answers() or not self.stage.alive(), what="emitter answers")
+        wait_until(lambda: self.stage.answers() or not self.stage.alive(), what="emitter answers")
         return self
-
-    def answers(self):
-        try:
-            return self.stage.control("ping", timeout=1)["ok"]
-        except TimeoutError:
-            return False
 
     def restart(self, sig=signal.SIGKILL, **extra_env):
         self.stage.kill(sig).wait()

@@ -122,6 +122,12 @@ class Stage:
         except TimeoutError:
             return False
 
+    def answers(self):
+        try:
+            return self.control("ping", timeout=1)["ok"]
+        except TimeoutError:
+            return False
+
     def why(self):
         """Why it is not ready, in its words; empty: it is."""
         return self.control("ping").get("why", "")
